@@ -1,0 +1,263 @@
+"""`result.json`: its JSON Schema, and reading, checking and writing a stored analysis."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Iterable, Iterator
+from functools import cache
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from jsonschema import Draft202012Validator, ValidationError
+
+from resnet_diffeo_probe.errors import DiffeoProbeError, OutputError
+
+__all__ = [
+    "MAX_BYTES",
+    "SCHEMA_VERSION",
+    "ResultError",
+    "load_schema",
+    "read_result",
+    "validate",
+    "write_result",
+]
+
+SCHEMA_VERSION = "1.0"
+
+#: Largest `result.json` that is read. A thousand inputs on fifty units take about 150 MB.
+MAX_BYTES = 1 << 29
+
+Result = dict[str, Any]
+Problem = tuple[str, str]
+
+
+class ResultError(DiffeoProbeError):
+    """A stored analysis that cannot be used: missing, truncated, of another version, or nonsense."""
+
+    code = "result"
+
+
+@cache
+def _schema_text() -> str:
+    folder = resources.files("resnet_diffeo_probe.analysis")
+    return folder.joinpath("result.schema.json").read_text(encoding="utf-8")
+
+
+def load_schema() -> dict[str, Any]:
+    """Return the JSON Schema (draft 2020-12) of `result.json`; a fresh copy on every call."""
+    schema: dict[str, Any] = json.loads(_schema_text())
+    return schema
+
+
+@cache
+def _validator() -> Draft202012Validator:
+    return Draft202012Validator(load_schema())
+
+
+def validate(result: Any) -> None:
+    """Check a result against the schema, and what a schema cannot say.
+
+    The latter is: every number is finite, unit names are unique, the units and inputs that measurements
+    and verdicts speak of exist, there is one verdict per unit and map, and a row with status `ok` has a value.
+
+    Args:
+        result: the parsed content of a `result.json`.
+
+    Raises:
+        ResultError: names the place of the first problem, such as `measurements[3].value`.
+    """
+    _check_version(result)
+    for place, problem in _problems(result):
+        raise ResultError(
+            f"this is not a valid result: {place}: {problem}",
+            why=f"it does not keep to version {SCHEMA_VERSION} of the result's schema",
+            fix="make it again with `diffeo-probe analyze`",
+            code="result-invalid",
+        )
+
+
+def read_result(path: Path | str, *, max_bytes: int = MAX_BYTES) -> Result:
+    """Read and check a stored analysis.
+
+    Args:
+        path: a `result.json`.
+        max_bytes: refuse a file larger than this before reading it.
+
+    Returns:
+        The result, valid for `validate`.
+
+    Raises:
+        ResultError: the file is missing, too large, not JSON (truncated, say), of another schema version, or
+            invalid; the message says which and where.
+    """
+    path = Path(path)
+    try:
+        size = path.stat().st_size
+        if not path.is_file():
+            raise ResultError(
+                f"{path} is not a file",
+                fix=f"give the file itself: {path / 'result.json'}",
+                code="result-not-a-file",
+            )
+        if size > max_bytes:
+            raise ResultError(
+                f"{path} is too large to read: {size:,} bytes, the limit is {max_bytes:,}",
+                fix="analyse fewer inputs or units at a time",
+                code="result-too-large",
+            )
+        raw = path.read_bytes()
+    except OSError as error:
+        raise ResultError(
+            f"{path} cannot be read: {error.strerror or error}",
+            fix="give the result.json in the output folder of `diffeo-probe analyze`",
+            code="result-unreadable",
+        ) from error
+    result = _parse(raw, path)
+    try:
+        validate(result)
+    except ResultError as error:
+        raise ResultError(f"{path}: {error.what}", why=error.why, fix=error.fix, code=error.code) from error
+    return result
+
+
+def write_result(result: Result, path: Path | str) -> None:
+    """Check a result and write it as JSON: to a temporary name in the same folder first, then renamed.
+
+    Raises:
+        ResultError: the result is invalid (nothing is written).
+        OutputError: the file cannot be written (an older one stays as it was).
+    """
+    validate(result)
+    path = Path(path)
+    # ensure_ascii also carries names that are not valid UTF-8 (lone surrogates) through a file
+    text = json.dumps(result, allow_nan=False, ensure_ascii=True, indent=1) + "\n"
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        temporary.write_text(text, encoding="ascii")
+        temporary.replace(path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise OutputError(
+            f"{path} cannot be written: {error.strerror or error}", fix="choose another folder with --out"
+        ) from error
+
+
+def _parse(raw: bytes, path: Path) -> Result:
+    try:
+        result: Result = json.loads(raw.decode("utf-8-sig"), parse_constant=_refuse_constant)
+    except UnicodeDecodeError as error:
+        raise ResultError(
+            f"{path} is not JSON: byte {error.start} is not UTF-8 text",
+            fix="give the result.json that `diffeo-probe analyze` wrote",
+            code="result-not-json",
+        ) from error
+    except json.JSONDecodeError as error:
+        # a file cut short fails at its very end
+        truncated = not raw.strip() or error.pos >= len(error.doc.rstrip()) - 1 or "Unterminated" in error.msg
+        raise ResultError(
+            f"{path} is {'cut short' if truncated else 'not JSON'}: line {error.lineno}, column {error.colno}: {error.msg}",
+            why="the run that wrote it was interrupted, or the copy was" if truncated else None,
+            fix="make it again with `diffeo-probe analyze`",
+            code="result-truncated" if truncated else "result-not-json",
+        ) from error
+    except (ValueError, RecursionError) as error:
+        raise ResultError(
+            f"{path} is not a result: {error}",
+            fix="give the result.json that `diffeo-probe analyze` wrote",
+            code="result-not-json",
+        ) from error
+    return result
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is not JSON; infinite and undefined numbers are a status")
+
+
+def _check_version(result: Any) -> None:
+    if not isinstance(result, dict):
+        raise ResultError(
+            f"this is not a result: a JSON {_json_type(result)}, not an object",
+            fix="give the result.json that `diffeo-probe analyze` wrote",
+            code="result-invalid",
+        )
+    if "schema_version" not in result:
+        raise ResultError(
+            "this is not a result: it has no schema_version",
+            fix="give the result.json that `diffeo-probe analyze` wrote",
+            code="result-invalid",
+        )
+    version = result["schema_version"]
+    if version != SCHEMA_VERSION:
+        raise ResultError(
+            f"the result has schema version {version!r}; this version of diffeo-probe reads {SCHEMA_VERSION!r}",
+            why="another version of diffeo-probe wrote it",
+            fix="render it with the version that wrote it (tool.version), or analyse again",
+            code="result-version",
+        )
+
+
+def _problems(result: Result) -> Iterator[Problem]:
+    """Yield problems lazily, the structural ones first: the later checks rely on the structure."""
+    errors: Iterable[ValidationError] = _validator().iter_errors(result)
+    for error in errors:
+        yield _place(error.absolute_path), error.message[:300]
+    yield from _not_finite(result, "")
+    yield from _broken_references(result)
+
+
+def _not_finite(node: Any, place: str) -> Iterator[Problem]:
+    if isinstance(node, float):
+        if not math.isfinite(node):
+            yield place, f"{node!r} is not a finite number; say it with a status"
+    elif isinstance(node, dict):
+        for key, child in node.items():
+            if isinstance(child, dict | list | float):
+                yield from _not_finite(child, f"{place}.{key}" if place else str(key))
+    elif isinstance(node, list):
+        for index, child in enumerate(node):
+            if isinstance(child, dict | list | float):
+                yield from _not_finite(child, f"{place}[{index}]")
+
+
+def _broken_references(result: Result) -> Iterator[Problem]:
+    units: set[str] = set()
+    for index, unit in enumerate(result["units"]):
+        if unit["name"] in units:
+            yield f"units[{index}].name", f"{unit['name']!r} appears twice"
+        units.add(unit["name"])
+    labels, names = result["inputs"]["labels"], result["inputs"]["names"]
+    if labels is not None and len(labels) != len(names):
+        yield "inputs.labels", f"{len(labels)} labels for {len(names)} names"
+    inputs = {None, *names}
+    for index, row in enumerate(result["measurements"]):
+        if row["unit"] not in units:
+            yield f"measurements[{index}].unit", f"{row['unit']!r} is not in units"
+        if row["input"] not in inputs:
+            yield f"measurements[{index}].input", f"{row['input']!r} is not in inputs.names"
+        if row["value"] is None and row["status"] == "ok":
+            yield f"measurements[{index}].value", "status is ok, but there is no value"
+    seen: set[tuple[str | None, str]] = set()
+    for index, verdict in enumerate(result["verdicts"]):
+        key = (verdict["unit"], verdict["map"])
+        if verdict["unit"] is not None and verdict["unit"] not in units:
+            yield f"verdicts[{index}].unit", f"{verdict['unit']!r} is not in units"
+        if key in seen:
+            yield f"verdicts[{index}]", f"a second verdict for unit {key[0]!r}, map {key[1]!r}"
+        seen.add(key)
+
+
+def _place(path: Iterable[str | int]) -> str:
+    place = ""
+    for part in path:
+        place += f"[{part}]" if isinstance(part, int) else f".{part}"
+    return place.lstrip(".") or "the whole"
+
+
+def _json_type(value: Any) -> str:
+    for kind, name in ((bool, "boolean"), (str, "string"), (list, "array"), (type(None), "null")):
+        if isinstance(value, kind):
+            return name
+    return "number"
