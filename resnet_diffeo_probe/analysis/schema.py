@@ -61,7 +61,8 @@ def validate(result: Any) -> None:
     """Check a result against the schema, and what a schema cannot say.
 
     The latter is: every number is finite, unit names are unique, the units and inputs that measurements
-    and verdicts speak of exist, there is one verdict per unit and map, and a row with status `ok` has a value.
+    and verdicts speak of exist, there is one verdict per unit and map and one row per unit, input and
+    quantity, and a row with status `ok` has a value.
 
     Args:
         result: the parsed content of a `result.json`.
@@ -99,7 +100,7 @@ def read_result(path: Path | str, *, max_bytes: int = MAX_BYTES) -> Result:
         if not path.is_file():
             raise ResultError(
                 f"{path} is not a file",
-                fix=f"give the file itself: {path / 'result.json'}",
+                fix=f"give the file in it: {path / 'result.json'}",
                 code="result-not-a-file",
             )
         if size > max_bytes:
@@ -158,7 +159,8 @@ def _parse(raw: bytes, path: Path) -> Result:
         # a file cut short fails at its very end
         truncated = not raw.strip() or error.pos >= len(error.doc.rstrip()) - 1 or "Unterminated" in error.msg
         raise ResultError(
-            f"{path} is {'cut short' if truncated else 'not JSON'}: line {error.lineno}, column {error.colno}: {error.msg}",
+            f"{path} is {'cut short' if truncated else 'not JSON'}: "
+            f"line {error.lineno}, column {error.colno}: {error.msg}",
             why="the run that wrote it was interrupted, or the copy was" if truncated else None,
             fix="make it again with `diffeo-probe analyze`",
             code="result-truncated" if truncated else "result-not-json",
@@ -192,7 +194,7 @@ def _check_version(result: Any) -> None:
     version = result["schema_version"]
     if version != SCHEMA_VERSION:
         raise ResultError(
-            f"the result has schema version {version!r}; this version of diffeo-probe reads {SCHEMA_VERSION!r}",
+            f"the result has schema version {version!r}; this diffeo-probe reads {SCHEMA_VERSION!r}",
             why="another version of diffeo-probe wrote it",
             fix="render it with the version that wrote it (tool.version), or analyse again",
             code="result-version",
@@ -232,6 +234,7 @@ def _broken_references(result: Result) -> Iterator[Problem]:
     if labels is not None and len(labels) != len(names):
         yield "inputs.labels", f"{len(labels)} labels for {len(names)} names"
     inputs = {None, *names}
+    rows: set[tuple[str, str | None, str]] = set()
     for index, row in enumerate(result["measurements"]):
         if row["unit"] not in units:
             yield f"measurements[{index}].unit", f"{row['unit']!r} is not in units"
@@ -239,6 +242,10 @@ def _broken_references(result: Result) -> Iterator[Problem]:
             yield f"measurements[{index}].input", f"{row['input']!r} is not in inputs.names"
         if row["value"] is None and row["status"] == "ok":
             yield f"measurements[{index}].value", "status is ok, but there is no value"
+        cell = (row["unit"], row["input"], row["quantity"])
+        if cell in rows:
+            yield f"measurements[{index}]", f"a second row for {cell!r}"
+        rows.add(cell)
     seen: set[tuple[str | None, str]] = set()
     for index, verdict in enumerate(result["verdicts"]):
         key = (verdict["unit"], verdict["map"])
