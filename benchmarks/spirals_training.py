@@ -1,0 +1,101 @@
+"""Train the paper's four spiral networks, many seeds at once, and say what it cost and how many succeeded.
+
+    python benchmarks/spirals_training.py --setting reliable --seeds 32 --out build/spirals
+
+A checkpoint is written every few epochs and taken up again, so that an interruption costs little. The summary
+line of each network gives processor seconds (what it cost) and wall seconds (what else the machine did, too).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import time
+from pathlib import Path
+
+import numpy as np
+
+from resnet_diffeo_probe.errors import LoadError
+from resnet_diffeo_probe.flows.accuracy import held_out_accuracy
+from resnet_diffeo_probe.flows.architecture import NETWORKS
+from resnet_diffeo_probe.flows.checkpoint import load_training, save_training
+from resnet_diffeo_probe.flows.setting import SETTINGS, setting_named
+from resnet_diffeo_probe.flows.training import EpochReport, Training, start_training, train
+
+REPORT_EVERY = 50
+SAVE_EVERY = 25
+
+
+def train_network(letter: str, name: str, seeds: int, epochs: int, folder: Path) -> dict[str, object]:
+    """Train one network's seeds, or go on with them; return the summary."""
+    setting = setting_named(name, letter, epochs=epochs)
+    path = folder / f"{name}_{letter}.npz"
+    try:
+        training = load_training(path, setting, tuple(range(seeds)))
+    except LoadError as problem:
+        if problem.code != "file-not-found":
+            raise
+        training = start_training(setting, range(seeds))
+    cpu, wall = time.process_time(), time.monotonic()
+
+    def after(state: Training, report: EpochReport) -> None:
+        if state.epoch % SAVE_EVERY == 0 or state.epoch == epochs:
+            save_training(state, path)
+        if state.epoch % REPORT_EVERY == 0:
+            good = int((report.accuracy > 0.99).sum())
+            print(
+                f"{name} {letter} epoch {state.epoch}/{epochs}: {good}/{seeds} above 99 % on training data, "
+                f"{time.process_time() - cpu:.0f} s processor, {time.monotonic() - wall:.0f} s wall",
+                flush=True,
+            )
+
+    first = training.epoch
+    train(training, after_epoch=after)
+    accuracy = held_out_accuracy(training)
+    summary: dict[str, object] = {
+        "setting": name,
+        "network": letter,
+        "seeds": seeds,
+        "epochs": epochs,
+        "epochs_of_this_run": epochs - first,
+        "above_99_percent_held_out": int((accuracy > 0.99).sum()),
+        "accuracy_median": float(np.median(accuracy)),
+        "accuracy_least": float(accuracy.min()),
+        "processor_seconds": round(time.process_time() - cpu, 1),
+        "wall_seconds": round(time.monotonic() - wall, 1),
+    }
+    print(json.dumps(summary), flush=True)
+    return summary
+
+
+def main() -> None:
+    """Train what the options name."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--setting", choices=sorted(SETTINGS), default="reliable")
+    parser.add_argument("--networks", default="abcd")
+    parser.add_argument("--seeds", type=int, default=32)
+    parser.add_argument("--epochs", type=int, default=1000)
+    parser.add_argument("--out", type=Path, required=True)
+    options = parser.parse_args()
+    rows = [
+        train_network(letter, options.setting, options.seeds, options.epochs, options.out)
+        for letter in options.networks
+        if letter in NETWORKS
+    ]
+    environment = {
+        "python": platform.python_version(),
+        "numpy": np.__version__,
+        "machine": platform.machine(),
+        "cores": os.cpu_count(),
+        "threads": os.environ.get("OMP_NUM_THREADS", "unset"),
+    }
+    result = options.out / f"{options.setting}_{options.networks}_summary.json"
+    result.write_text(json.dumps({"environment": environment, "trainings": rows}, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
