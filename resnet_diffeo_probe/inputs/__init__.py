@@ -1,1 +1,7 @@
-"""TODO."""
+"""Images or tensors → a preprocessed batch."""
+
+from resnet_diffeo_probe.inputs.batch import Inputs, accuracy
+from resnet_diffeo_probe.inputs.preprocessing import Preprocessing
+from resnet_diffeo_probe.inputs.reading import read_inputs
+
+__all__ = ["Inputs", "Preprocessing", "accuracy", "read_inputs"]
