@@ -1,0 +1,158 @@
+"""Small multiples over the units of a network: one panel a quantity, the same horizontal axis on each."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from markupsafe import Markup
+
+from resnet_diffeo_probe.report.panel import Column, Panel, draw_panel
+from resnet_diffeo_probe.report.quantities import DENSITY
+from resnet_diffeo_probe.report.text import label, number, percent, plural, visible
+from resnet_diffeo_probe.report.units import Unit
+
+__all__ = ["Chart", "depth_charts"]
+
+
+@dataclass(frozen=True, slots=True)
+class Chart:
+    """One panel, drawn, with its words."""
+
+    key: str
+    title: Markup
+    svg: Markup
+    caption: str
+    criterion: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    key: str
+    title: Markup
+    criterion: str
+    caption: str
+    panel: Panel
+
+
+_PLANS = (
+    _Plan(
+        DENSITY,
+        Markup("log|det <i>J</i>|/<i>n</i> with the sign above"),
+        "logabsdet",
+        "Line: 0, volume kept. Row above: + all positive, − all negative, ± both, 0 singular, ? undetermined.",
+        Panel(line=0.0, by_sign=True, signs=True),
+    ),
+    _Plan(
+        "negative_share",
+        Markup("Share of negative signs"),
+        "sign",
+        "Of the inputs that were run. Strictly between 0 and 100 %: the unit has both signs.",
+        Panel(limits=(0.0, 1.0), percent=True, bars=True),
+    ),
+    _Plan(
+        "sigma_min",
+        Markup("Smallest singular value σ<sub>min</sub>"),
+        "sigma_min",
+        "Logarithmic. ▼: exactly 0.",
+        Panel(log=True),
+    ),
+    _Plan(
+        "critical_step",
+        Markup("Critical step <i>h</i>*"),
+        "critical_step",
+        "Logarithmic. Line: 1, the step of the unit. ▲: infinite, no negative real eigenvalue.",
+        Panel(log=True, line=1.0),
+    ),
+    _Plan(
+        "residual_ratio",
+        Markup("Residual ratio ‖<i>F</i>‖/‖<i>x</i>‖"),
+        "residual_ratio",
+        "Line: 1, the residual as large as what it is added to.",
+        Panel(line=1.0, floor=0.0),
+    ),
+    _Plan(
+        "clipped_fraction",
+        Markup("Clipped share"),
+        "clipped_fraction",
+        "Coordinates of x + F(x) that the activation after the addition sets to 0.",
+        Panel(limits=(0.0, 1.0), percent=True),
+    ),
+)
+
+
+def depth_charts(units: Sequence[Unit]) -> list[Chart]:
+    """Return the charts of the quantities of which at least one value is stored, in the order of the report."""
+    charts = []
+    for plan in _PLANS:
+        columns = [_column(unit, plan) for unit in units]
+        if not any(column.values for column in columns):
+            continue
+        alt = _alt(plan, units, columns)
+        svg = draw_panel(plan.panel, columns, prefix=f"depth-{plan.key}", alt=alt)
+        charts.append(Chart(plan.key, plan.title, svg, plan.caption, plan.criterion))
+    return charts
+
+
+def _column(unit: Unit, plan: _Plan) -> Column:
+    if plan.key == "negative_share":
+        values = () if unit.negative_share is None else (unit.negative_share,)
+        median = unit.negative_share
+    else:
+        summary = unit.summary(plan.key)
+        values, median = summary.values, summary.median
+    return Column(
+        label=label(unit.name),
+        values=values,
+        median=median,
+        signs=_signs(unit) if plan.panel.by_sign else (),
+        glyph=_glyph(unit) if plan.panel.signs else "",
+        absent=_absence(unit) if not values else "",
+    )
+
+
+def _absence(unit: Unit) -> str:
+    return "n/a" if unit.record["status"] == "not_applicable" else "not run" if not unit.rows else "no value"
+
+
+def _signs(unit: Unit) -> tuple[int, ...]:
+    """Return the sign that belongs to each value of log|det|; 0 where it is not certain."""
+    signs = unit.rows.get("sign", {})
+    stored = unit.rows.get("logabsdet", {}) or unit.rows.get(DENSITY, {})
+    kept = [
+        key
+        for key, row in stored.items()
+        if row["value"] is not None or row["status"] in ("singular", "infinite")
+    ]
+    return tuple(int(signs[key]["value"] or 0) if key in signs else 0 for key in kept)
+
+
+def _glyph(unit: Unit) -> str:
+    counts = unit.counts
+    if counts is None:
+        return ""
+    if counts["positive"] and counts["negative"]:
+        return "±"
+    for key, glyph in (("zero", "0"), ("undetermined", "?"), ("negative", "−"), ("positive", "+")):
+        if counts[key]:
+            return glyph
+    return ""
+
+
+def _alt(plan: _Plan, units: Sequence[Unit], columns: Sequence[Column]) -> str:
+    write = percent if plan.panel.percent else number
+    parts = []
+    for unit, column in zip(units, columns, strict=True):
+        name = visible(unit.name)
+        if not column.values:
+            parts.append(f"{name} {column.absent}")
+            continue
+        text = f"{name} {column.glyph} {write(column.median)}".replace("  ", " ")
+        if len(column.values) > 1:
+            text += f" [{write(min(column.values))}, {write(max(column.values))}]"
+        infinite = sum(map(math.isinf, column.values))
+        parts.append(f"{text}, {infinite} infinite" if infinite else text)
+    title = plan.title.striptags()
+    kind = "value" if plan.panel.bars else "median [least, greatest]"
+    return f"{title}, {kind} for each of {plural(len(units), 'unit')}: {'; '.join(parts)}."

@@ -1,0 +1,150 @@
+"""One unit in detail: its facts, its quantities, and every row that is stored."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from resnet_diffeo_probe.report.quantities import Quantity, in_order
+from resnet_diffeo_probe.report.summary import Summary, value_of
+from resnet_diffeo_probe.report.text import count, duration, number, plural, shape
+from resnet_diffeo_probe.report.units import Unit, Verdict
+
+__all__ = ["Cell", "Detail", "detail_of"]
+
+Row = Mapping[str, Any]
+_PLAN_FIRST = ("method", "cut")
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """One stored row as written: the value with a mark for how it is known, and what else there is to say."""
+
+    text: str
+    note: str = ""
+    spread: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Detail:
+    """One unit in detail.
+
+    Attributes:
+        unit: the unit.
+        is_open: shown without being asked for.
+        facts: names and values about the unit and its plan.
+        evidence: per verdict, what it rests on, as names and values.
+        summaries: a line a quantity.
+        quantities: the columns of the table of inputs.
+        inputs: a row an input: its name, its label, its cells.
+        notes: reasons that stand in rows, with how many rows have each.
+    """
+
+    unit: Unit
+    is_open: bool
+    facts: list[tuple[str, str]]
+    evidence: list[tuple[Verdict, list[tuple[str, str]]]]
+    summaries: list[tuple[Quantity, Summary]]
+    quantities: list[Quantity]
+    inputs: list[tuple[str, str | None, list[Cell]]]
+    notes: list[str]
+
+
+def detail_of(unit: Unit, inputs: Mapping[str, Any], *, is_open: bool) -> Detail:
+    """Return a unit in detail.
+
+    Args:
+        unit: the unit.
+        inputs: `inputs` of the result.
+        is_open: show it without being asked.
+    """
+    quantities = in_order(unit.rows)
+    names: list[str] = inputs["names"]
+    labels: list[str | None] = inputs["labels"] or [None] * len(names)
+    present = {key for rows in unit.rows.values() for key in rows}
+    table: list[tuple[str, str | None, list[Cell]]] = [
+        (name, label, [_cell(quantity, unit.rows[quantity.key].get(name)) for quantity in quantities])
+        for name, label in zip(names, labels, strict=True)
+        if name in present
+    ]
+    if None in present:
+        cells = [_cell(quantity, unit.rows[quantity.key].get(None)) for quantity in quantities]
+        table.insert(0, ("(every input)", None, cells))
+    return Detail(
+        unit=unit,
+        is_open=is_open,
+        facts=_facts(unit),
+        evidence=[(verdict, _basis(verdict)) for verdict in unit.verdicts],
+        summaries=[(quantity, unit.summary(quantity.key)) for quantity in quantities],
+        quantities=quantities,
+        inputs=table,
+        notes=_notes(unit),
+    )
+
+
+def _facts(unit: Unit) -> list[tuple[str, str]]:
+    record = unit.record
+    plan = record["plan"] or {}
+    planned = [key for key in _PLAN_FIRST if plan.get(key) is not None] + sorted(set(plan) - set(_PLAN_FIRST))
+    return [
+        ("shortcut", record["shortcut"]),
+        ("activation after the addition", record["activation"] or "none"),
+        ("shape", f"{shape(record['input_shape'])} → {shape(record['output_shape'])}"),
+        ("dimension n", count(record["dimension"])),
+        ("inputs", f"{count(record['done'])} of {count(record['planned'])} done"),
+        *((key.replace("_", " "), _plain(plan[key])) for key in planned),
+        ("time", duration(record["seconds"])),
+    ]
+
+
+def _basis(verdict: Verdict) -> list[tuple[str, str]]:
+    evidence = dict(verdict.evidence)
+    named = evidence.pop("inputs", [])
+    basis = [("inputs", ", ".join(named))] if named else []
+    return basis + [(key.replace("_", " "), _plain(value)) for key, value in sorted(evidence.items())]
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, str):
+        return value
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return number(value)
+    return json.dumps(value, ensure_ascii=False)
+
+
+def _cell(quantity: Quantity, row: Row | None) -> Cell:
+    if row is None:
+        return Cell(number(None))
+    value, status = value_of(row), row["status"]
+    # the status says more than the symbol, except where the symbol is the whole story
+    note = (
+        ""
+        if status in ("ok", "infinite") or (status == "singular" and value == 0)
+        else status.replace("_", " ")
+    )
+    if value is None:
+        return Cell(note or number(None))
+    estimated = row["evidence"] == "estimated" and row["value"] is not None
+    return Cell(
+        ("≈" if estimated else "") + quantity.write(value), note, _spread(quantity, row) if estimated else ""
+    )
+
+
+def _spread(quantity: Quantity, row: Row) -> str:
+    if "interval" in row:
+        low, high = row["interval"]
+        return f"[{quantity.write(low)}, {quantity.write(high)}]"
+    return f"± {number(row['error'], 2)}" if "error" in row else ""
+
+
+def _notes(unit: Unit) -> list[str]:
+    reasons: dict[tuple[str, str], int] = {}
+    for key, rows in unit.rows.items():
+        for row in rows.values():
+            if reason := row.get("reason"):
+                reasons[key, reason] = reasons.get((key, reason), 0) + 1
+    return [
+        f"{key.replace('_', ' ')}, {plural(rows, 'row')}: {reason}" for (key, reason), rows in reasons.items()
+    ]

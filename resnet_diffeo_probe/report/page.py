@@ -1,0 +1,130 @@
+"""What the page shows, gathered from a result before any HTML is written."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from resnet_diffeo_probe.report.criteria import Criterion, criteria_for
+from resnet_diffeo_probe.report.depth import Chart, depth_charts
+from resnet_diffeo_probe.report.detail import Detail, detail_of
+from resnet_diffeo_probe.report.methods import Methods, methods_for
+from resnet_diffeo_probe.report.quantities import DENSITY, Quantity, quantity
+from resnet_diffeo_probe.report.states import MAPS, STATES, State
+from resnet_diffeo_probe.report.table import units_csv
+from resnet_diffeo_probe.report.text import plural, visible
+from resnet_diffeo_probe.report.units import Unit, Verdict, network_verdicts, units_of, worst
+
+__all__ = ["Page", "page_of"]
+
+#: The quantities of the unit table, each a column where the result has it.
+_COLUMNS = (DENSITY, "sigma_min", "critical_step", "residual_ratio", "clipped_fraction", "inverse_error")
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Everything that the templates print; they decide nothing but layout."""
+
+    result: Mapping[str, Any]
+    title: str
+    units: list[Unit]
+    analysed: int
+    incomplete: str | None
+    verdicts: tuple[Verdict, Verdict]
+    tallies: list[tuple[str, list[tuple[State, int]]]]
+    states: list[State]
+    columns: list[Quantity]
+    charts: list[Chart]
+    criteria: list[Criterion]
+    details: list[Detail]
+    methods: Methods
+    csv: str
+    provenance: list[tuple[str, list[tuple[str, str]]]]
+
+
+def page_of(result: Mapping[str, Any]) -> Page:
+    """Return what the page of a valid result shows."""
+    units = units_of(result)
+    measured = {key for unit in units for key in unit.rows}
+    first = worst(units)
+    return Page(
+        result=result,
+        title=visible(result["model"]["file"]),
+        units=units,
+        analysed=sum(unit.record["status"] in ("complete", "partial") for unit in units),
+        incomplete=_incomplete(units),
+        verdicts=network_verdicts(result),
+        tallies=_tallies(units),
+        states=list(STATES.values()),
+        columns=[
+            quantity(key)
+            for key in _COLUMNS
+            if key in measured or (key == DENSITY and "logabsdet" in measured)
+        ],
+        charts=depth_charts(units),
+        criteria=criteria_for(measured),
+        details=[detail_of(unit, result["inputs"], is_open=unit is first) for unit in units],
+        methods=methods_for(result),
+        csv="data:text/csv;charset=utf-8;base64," + base64.b64encode(units_csv(result).encode()).decode(),
+        provenance=_provenance(result),
+    )
+
+
+def _incomplete(units: list[Unit]) -> str | None:
+    """Return what stands before any verdict when something that was planned has no result."""
+    statuses = Counter(unit.record["status"] for unit in units)
+    parts = []
+    if statuses["not_run"]:
+        parts.append(f"{statuses['not_run']} of {plural(len(units), 'unit')} not run")
+    if statuses["partial"]:
+        parts.append(f"{statuses['partial']} of {plural(len(units), 'unit')} run on some of the inputs only")
+    return ", ".join(parts) or None
+
+
+def _tallies(units: list[Unit]) -> list[tuple[str, list[tuple[State, int]]]]:
+    tallies = []
+    for place, (name, _) in enumerate(MAPS.values()):
+        found = Counter(unit.verdicts[place].state.key for unit in units)
+        tallies.append((name, [(state, found[key]) for key, state in STATES.items() if found[key]]))
+    return tallies
+
+
+def _provenance(result: Mapping[str, Any]) -> list[tuple[str, list[tuple[str, str]]]]:
+    """Return titled tables of names and values, all strings."""
+    tool, model, inputs = result["tool"], result["model"], result["inputs"]
+    preprocessing, accuracy = inputs["preprocessing"], inputs["accuracy"]
+    model_rows = [
+        ("file", model["file"]),
+        ("SHA-256", model["sha256"] or "not known"),
+        ("format", model["format"]),
+        ("architecture", model["architecture"] + (" (assumed)" if model["architecture_assumed"] else "")),
+        ("parameters", f"{model['parameters']:,}"),
+        ("classes", _plain(model["num_classes"])),
+        *(("note", note) for note in model["notes"]),
+        *((f"sum that is no unit: {sum_['name']}", sum_["reason"]) for sum_ in model["rejected_sums"]),
+    ]
+    input_rows = [
+        ("source", inputs["source"]),
+        ("kind", inputs["kind"]),
+        ("count", f"{inputs['count']:,}"),
+        ("shape", _plain(inputs["shape"])),
+        *((f"preprocessing: {key}", _plain(value)) for key, value in preprocessing.items()),
+        ("seed", _plain(inputs["seed"])),
+        ("accuracy", f"{accuracy['correct']} of {accuracy['total']} right" if accuracy else "no labels"),
+        *((f"skipped: {skipped['name']}", skipped["reason"]) for skipped in inputs["skipped"]),
+    ]
+    run_rows = [(key, _plain(tool[key])) for key in ("name", "version", "started", "seed", "dtype", "device")]
+    tables = [("Model", model_rows), ("Inputs", input_rows), ("Run", run_rows)]
+    tables += [(title, [(key, _plain(value)) for key, value in sorted(tool[title.lower()].items())])
+               for title in ("Configuration", "Environment") if tool[title.lower()]]  # fmt: skip
+    return tables
+
+
+def _plain(value: Any) -> str:
+    if value is None:
+        return "none"
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

@@ -1,0 +1,237 @@
+"""One panel of the depth charts: a column of values for every unit, drawn with matplotlib."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+from markupsafe import Markup
+from matplotlib.figure import Figure
+from matplotlib.patches import PathPatch
+from matplotlib.path import Path
+from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
+
+from resnet_diffeo_probe.report import svg
+from resnet_diffeo_probe.report.text import number, percent
+
+__all__ = ["Column", "Panel", "draw_panel"]
+
+# 360 × 225 px: readable without scaling on a telephone, three abreast on a desktop
+_SIZE = (5.0, 3.1)
+_AXES = (0.125, 0.27, 0.86, 0.62)
+#: Above this many values in a panel only medians and extremes are drawn, which keeps the file small.
+_MOST_DASHES = 6000
+_MOST_LABELS = 18
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """What one unit shows in a panel."""
+
+    label: str
+    values: tuple[float, ...]
+    median: float | None
+    signs: tuple[int, ...] = ()
+    glyph: str = ""
+    absent: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Panel:
+    """How a panel is drawn.
+
+    Attributes:
+        log: logarithmic axis.
+        line: where the reference line stands.
+        limits: fixed limits of the axis.
+        floor: the axis includes this value.
+        percent: ticks as percentages.
+        bars: one bar a unit instead of dashes and a median.
+        by_sign: dashes coloured by the sign of the determinant.
+        signs: a row of sign glyphs above.
+    """
+
+    log: bool = False
+    line: float | None = None
+    limits: tuple[float, float] | None = None
+    floor: float | None = None
+    percent: bool = False
+    bars: bool = False
+    by_sign: bool = False
+    signs: bool = False
+
+
+def draw_panel(panel: Panel, columns: Sequence[Column], *, prefix: str, alt: str) -> Markup:
+    """Return the panel as inline SVG.
+
+    Args:
+        panel: how to draw.
+        columns: one a unit, in network order; at least one has values.
+        prefix: for unique ids.
+        alt: the text alternative.
+    """
+    with mpl.rc_context(svg.STYLE):
+        figure = Figure(figsize=_SIZE)
+        axes = figure.add_axes(_AXES)
+        axes.set_xlim(-0.6, len(columns) - 0.4)
+        low, high = _limits(panel, columns)
+        if panel.log:
+            axes.set_yscale("log")
+        axes.set_ylim(low, high)
+        _ticks(axes, panel, columns, low, high)
+        axes.grid(axis="y", color=svg.GRID, linewidth=0.8)
+        axes.set_axisbelow(True)
+        _mark_absent(axes, columns)
+        if panel.line is not None:
+            axes.axhline(panel.line, color=svg.MUTED, linewidth=1.1, dashes=(4, 2), zorder=1.5)
+        if panel.bars:
+            _draw_bars(axes, columns)
+        else:
+            _draw_dashes(axes, panel, columns)
+            _draw_medians(axes, panel, columns)
+            _draw_beyond(axes, panel, columns)
+        if panel.signs:
+            _draw_glyphs(axes, columns)
+    return svg.to_inline_svg(figure, prefix=prefix, alt=alt)
+
+
+def _drawable(panel: Panel, value: float) -> bool:
+    return math.isfinite(value) and (value > 0 or not panel.log)
+
+
+def _limits(panel: Panel, columns: Sequence[Column]) -> tuple[float, float]:
+    if panel.limits is not None:
+        return panel.limits
+    values = [value for column in columns for value in column.values if _drawable(panel, value)]
+    values += [value for value in (panel.line, panel.floor) if value is not None]
+    low, high = min(values, default=1.0), max(values, default=1.0)
+    if panel.log:
+        # a margin of 6 %, and at least a decade in all; floats end near 1e±308
+        margin = max(0.06 * math.log10(high / low), (1 - math.log10(high / low)) / 2, 0.0)
+        return max(low / 10**margin, 1e-300), min(high * 10**margin, 1e300)
+    margin = 0.06 * (high - low) or 0.05 * abs(high) or 0.05
+    return (low if low == panel.floor else low - margin), high + margin
+
+
+def _ticks(axes: Any, panel: Panel, columns: Sequence[Column], low: float, high: float) -> None:
+    step = math.ceil(len(columns) / _MOST_LABELS)
+    places = range(0, len(columns), step)
+    axes.xaxis.set_major_locator(FixedLocator(list(places)))
+    axes.set_xticklabels([columns[place].label for place in places], rotation=90, fontsize=9)
+    axes.tick_params(axis="x", length=2.5, pad=2)
+    axes.tick_params(axis="y", length=2.5, pad=2, labelsize=9.5)
+    axes.yaxis.set_minor_locator(NullLocator())
+    if panel.log:
+        axes.yaxis.set_major_locator(FixedLocator(_log_ticks(low, high)))
+    else:
+        axes.yaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 2.5, 5, 10]))
+    write = percent if panel.percent else number
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: write(float(f"{value:.6g}"))))
+
+
+def _log_ticks(low: float, high: float) -> list[float]:
+    first, last = math.floor(math.log10(low)), math.ceil(math.log10(high))
+    step = max(1, math.ceil((last - first) / 5))
+    digits = (1, 2, 5) if last - first <= 2 else (1,)
+    ticks = [digit * 10.0**power for power in range(first, last + 1, step) for digit in digits]
+    return [tick for tick in ticks if low <= tick <= high]
+
+
+def _mark_absent(axes: Any, columns: Sequence[Column]) -> None:
+    for place, column in enumerate(columns):
+        if column.values:
+            continue
+        axes.axvspan(place - 0.45, place + 0.45, facecolor=svg.GRID, linewidth=0, zorder=0.4)
+        if len(columns) <= 2 * _MOST_LABELS:
+            axes.text(
+                place,
+                0.5,
+                column.absent,
+                transform=axes.get_xaxis_transform(),
+                rotation=90,
+                ha="center",
+                va="center",
+                fontsize=8,
+                color=svg.MUTED,
+            )
+
+
+def _draw_bars(axes: Any, columns: Sequence[Column]) -> None:
+    for place, column in enumerate(columns):
+        if column.values:
+            share = column.values[0]
+            axes.bar(place, share, width=0.7, color=svg.RED, linewidth=0)
+            # a share of 0 is a value, not an absence
+            axes.plot(
+                [place - 0.35, place + 0.35], [share, share], color=svg.RED, linewidth=1.6, clip_on=False
+            )
+
+
+def _draw_dashes(axes: Any, panel: Panel, columns: Sequence[Column]) -> None:
+    if sum(len(column.values) for column in columns) > _MOST_DASHES:
+        for place, column in enumerate(columns):
+            drawn = [value for value in column.values if _drawable(panel, value)]
+            if drawn:
+                axes.plot([place, place], [min(drawn), max(drawn)], color=svg.BLUE, linewidth=3, alpha=0.45)
+        return
+    dashes: dict[str, list[tuple[float, float]]] = {}
+    for place, column in enumerate(columns):
+        signs = column.signs if len(column.signs) == len(column.values) else (1,) * len(column.values)
+        for value, sign in zip(column.values, signs, strict=True):
+            if _drawable(panel, value):
+                colour = svg.BLUE if sign > 0 else svg.RED if sign < 0 else svg.ORANGE
+                dashes.setdefault(colour, []).extend([(place - 0.3, value), (place + 0.3, value)])
+    for colour, vertices in sorted(dashes.items()):
+        # one path for all inputs: a mark each would be 1,600 elements for 100 inputs on 16 units
+        codes = np.tile([Path.MOVETO, Path.LINETO], len(vertices) // 2)
+        axes.add_patch(
+            PathPatch(
+                Path(vertices, codes), edgecolor=colour, facecolor="none", linewidth=1.4, alpha=0.6, zorder=2
+            )
+        )
+
+
+def _draw_medians(axes: Any, panel: Panel, columns: Sequence[Column]) -> None:
+    shown = [c.median if c.median is not None and _drawable(panel, c.median) else math.nan for c in columns]
+    axes.plot(range(len(columns)), shown, color=svg.INK, linewidth=1, marker="o", markersize=4, zorder=3)
+
+
+def _draw_beyond(axes: Any, panel: Panel, columns: Sequence[Column]) -> None:
+    """Mark columns with values that the axis cannot show: infinite ones, and zero on a logarithm."""
+    for height, marker, test in (
+        (0.985, "^", lambda value: value == math.inf),
+        (0.015, "v", lambda value: value == -math.inf or (panel.log and value <= 0)),
+    ):
+        places = [place for place, column in enumerate(columns) if any(map(test, column.values))]
+        if places:
+            axes.plot(
+                places,
+                [height] * len(places),
+                marker,
+                color=svg.ORANGE,
+                markersize=6,
+                transform=axes.get_xaxis_transform(),
+                clip_on=False,
+                zorder=4,
+            )
+
+
+def _draw_glyphs(axes: Any, columns: Sequence[Column]) -> None:
+    colours = {"+": svg.BLUE, "−": svg.RED, "±": svg.RED, "0": svg.ORANGE, "?": svg.ORANGE}
+    for place, column in enumerate(columns):
+        if column.glyph:
+            axes.text(
+                place,
+                1.045,
+                column.glyph,
+                transform=axes.get_xaxis_transform(),
+                ha="center",
+                va="baseline",
+                fontsize=12 if len(columns) <= 2 * _MOST_LABELS else 7,
+                fontweight="bold",
+                color=colours[column.glyph],
+            )

@@ -1,0 +1,71 @@
+"""What is known about each measured quantity: its name, its symbol, how its numbers are written."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from markupsafe import Markup
+
+from resnet_diffeo_probe.report.text import MINUS, number, percent
+
+__all__ = ["DENSITY", "QUANTITIES", "Quantity", "in_order", "quantity"]
+
+#: log|det| divided by the dimension: the one quantity that the report derives from a stored one.
+DENSITY = "logabsdet_per_dimension"
+
+
+@dataclass(frozen=True, slots=True)
+class Quantity:
+    """A measured quantity.
+
+    Attributes:
+        key: its name in `result.json`.
+        symbol: HTML for the head of a column.
+        name: in words.
+        kind: `"number"`, `"share"` (written as a percentage) or `"sign"`.
+    """
+
+    key: str
+    symbol: Markup
+    name: str
+    kind: str = "number"
+
+    def write(self, value: float | None) -> str:
+        """Return the value as the report writes it."""
+        if self.kind == "share":
+            return percent(value)
+        if self.kind == "sign" and value in (1, -1):
+            return "+" if value == 1 else MINUS
+        return number(value)
+
+
+_KNOWN = (
+    Quantity("sign", Markup("sign det <i>J</i>"), "sign of the determinant", "sign"),
+    Quantity("logabsdet", Markup("log|det <i>J</i>|"), "log of the absolute determinant"),
+    Quantity(DENSITY, Markup("log|det <i>J</i>|/<i>n</i>"), "log of the absolute determinant, per dimension"),
+    Quantity("sigma_min", Markup("σ<sub>min</sub>"), "smallest singular value of J"),
+    Quantity("sigma_max", Markup("σ<sub>max</sub>"), "largest singular value of J"),
+    Quantity("condition", Markup("cond <i>J</i>"), "condition number of J"),
+    Quantity("critical_step", Markup("<i>h</i>*"), "critical step"),
+    Quantity("leftmost_real_eigenvalue", Markup("λ<sub>left</sub>"), "leftmost real eigenvalue of J_F"),
+    Quantity("real_eigenvalues_below_minus_one", Markup("#λ &lt; −1"), "real eigenvalues of J_F below −1"),
+    Quantity("residual_ratio", Markup("‖<i>F</i>‖/‖<i>x</i>‖"), "residual ratio"),
+    Quantity("clipped_fraction", Markup("clipped"), "share of coordinates clipped to zero", "share"),
+    Quantity("sign_margin", Markup("margin"), "sign margin: σ_min over the backward error"),
+    Quantity("inverse_error", Markup("inverse error"), "relative error of the inverse"),
+)
+
+QUANTITIES: dict[str, Quantity] = {known.key: known for known in _KNOWN}
+
+
+def quantity(key: str) -> Quantity:
+    """Return what is known about a quantity; one that is not known is called by its key."""
+    words = key.replace("_", " ")
+    return QUANTITIES.get(key) or Quantity(key, Markup.escape(words), words)
+
+
+def in_order(keys: Iterable[str]) -> list[Quantity]:
+    """Return quantities in the order of the table above, then the unknown ones by name."""
+    place = {key: index for index, key in enumerate(QUANTITIES)}
+    return [quantity(key) for key in sorted(set(keys), key=lambda key: (place.get(key, len(place)), key))]

@@ -1,0 +1,115 @@
+"""A stored analysis → one self-contained HTML page. A pure rendering: the same result gives the same bytes."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from functools import cache
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import jinja2
+from markupsafe import Markup
+
+from resnet_diffeo_probe.analysis.schema import validate
+from resnet_diffeo_probe.errors import OutputError
+from resnet_diffeo_probe.report import text
+from resnet_diffeo_probe.report.page import page_of
+
+__all__ = ["render", "render_html"]
+
+
+def render_html(result: dict[str, Any]) -> str:
+    """Return the report as an HTML document that fetches nothing.
+
+    Args:
+        result: a stored analysis, as `analysis.schema.read_result` returns it.
+
+    Raises:
+        ResultError: the result is not valid.
+    """
+    validate(result)
+    script = _resource("report.js")
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    return _environment().get_template("page.html.j2").render(
+        page=page_of(result),
+        style=Markup(_resource("report.css")),  # noqa: S704 - shipped with the package
+        script=Markup(script),  # noqa: S704 - shipped with the package
+        script_hash=f"sha256-{digest}",
+        data=_embedded(result),
+    )  # fmt: skip
+
+
+def render(result: dict[str, Any], *, path: Path) -> None:
+    """Write the report: to a temporary name in the same folder first, then renamed.
+
+    Args:
+        result: a stored analysis, as `analysis.schema.read_result` returns it.
+        path: the HTML file.
+
+    Raises:
+        ResultError: the result is not valid.
+        OutputError: the file cannot be written (an older one stays as it was).
+    """
+    html = render_html(result)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        temporary.write_text(html, encoding="utf-8", newline="\n")
+        temporary.replace(path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise OutputError(
+            f"{path} cannot be written: {error.strerror or error}", fix="choose another folder with --out"
+        ) from error
+
+
+def _resource(name: str) -> str:
+    folder = resources.files("resnet_diffeo_probe.report").joinpath("templates")
+    return folder.joinpath(name).read_text(encoding="utf-8")
+
+
+def _load(name: str) -> str | None:
+    try:
+        return _resource(name)
+    except FileNotFoundError:
+        return None
+
+
+@cache
+def _environment() -> jinja2.Environment:
+    environment = jinja2.Environment(
+        autoescape=True,
+        loader=jinja2.FunctionLoader(_load),
+        undefined=jinja2.StrictUndefined,
+        finalize=_visible,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters.update(
+        count=text.count,
+        duration=text.duration,
+        number=text.number,
+        percent=text.percent,
+        plural=text.plural,
+        sha=text.sha,
+        shape=text.shape,
+    )
+    return environment
+
+
+def _visible(value: Any) -> Any:
+    """Write out control characters in every string that a template prints, wherever it came from."""
+    return text.visible(value) if isinstance(value, str) and not isinstance(value, Markup) else value
+
+
+def _embedded(result: Mapping[str, Any]) -> Markup:
+    """Return the result without its measurements as JSON that cannot end the element it stands in."""
+    kept = {key: value for key, value in result.items() if key != "measurements"}
+    dumped = json.dumps(kept, allow_nan=False, ensure_ascii=True, separators=(",", ":"))
+    for character in "<>&":
+        dumped = dumped.replace(character, f"\\u{ord(character):04x}")
+    return Markup(dumped)  # noqa: S704 - escaped above

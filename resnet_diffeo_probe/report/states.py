@@ -1,0 +1,75 @@
+"""The six verdicts as a reader meets them: icon, word, meaning, and the order of concern."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+__all__ = ["MAPS", "STATES", "State"]
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """One verdict state.
+
+    Attributes:
+        key: its name in `result.json`.
+        icon: one character that never stands without the word or a text alternative.
+        word: the verdict in words.
+        meaning: one sentence for the legend.
+        concern: 0 is what a reader should look at first.
+    """
+
+    key: str
+    icon: str
+    word: str
+    meaning: str
+    concern: int
+
+
+#: What the two maps of a unit are called, and what they are.
+MAPS = {
+    "sum": ("Sum map", "x + F(x), before the activation that follows the addition"),
+    "unit": ("Whole unit", "the unit's output, after the activation that follows the addition"),
+}
+
+_ALL = (
+    State(
+        "not_injective_proven",
+        "✕",
+        "Not injective (proven)",
+        "Two inputs have certain determinants of opposite signs, or a pair x₁ ≠ x₂ has one output.",
+        0,
+    ),
+    State(
+        "undetermined",
+        "?",
+        "Undetermined",
+        "A sign is within rounding error of zero; it is not guessed.",
+        1,
+    ),
+    State(
+        "no_violation_found",
+        "○",
+        "No violation found",
+        "Neither a proof nor a certificate. It speaks of the inputs that were looked at, not of all.",
+        2,
+    ),
+    State("not_run", "!", "Not run", "There is no result; the reason and what to do stand beside it.", 3),
+    State(
+        "certified_injective",
+        "✓",
+        "Certified injective",
+        "A certificate holds on the domain that stands beside it.",
+        4,
+    ),
+    State(
+        "not_applicable",
+        "–",
+        "Not applicable",
+        "The unit changes the dimension: it cannot be a bijection.",
+        5,
+    ),
+)
+
+#: By key, in order of concern.
+STATES: dict[str, State] = {state.key: state for state in _ALL}

@@ -1,0 +1,105 @@
+"""How numbers and names are written: the same everywhere in the report, and never with side effects."""
+
+from __future__ import annotations
+
+import math
+import unicodedata
+
+__all__ = ["MINUS", "count", "duration", "label", "number", "percent", "plural", "sha", "shape", "visible"]
+
+MINUS = "\u2212"
+_NBSP = "\u00a0"
+_SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+# control, format (bidi overrides, zero width), surrogate, private use, unassigned; line and paragraph separators
+_INVISIBLE = frozenset(("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"))
+_SHORT_ESCAPES = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
+
+
+def visible(text: str) -> str:
+    r"""Return the text with characters that act instead of show written out, such as `\x1b` or `\u202e`.
+
+    Terminal escapes, bidirectional overrides and zero-width characters in the name of a file or module can
+    make a reader see another name; lone surrogates cannot be encoded at all.
+    """
+    if text.isascii() and text.isprintable():
+        return text
+    return "".join(_escape(c) if unicodedata.category(c) in _INVISIBLE else c for c in text)
+
+
+def _escape(character: str) -> str:
+    if character in _SHORT_ESCAPES:
+        return _SHORT_ESCAPES[character]
+    code = ord(character)
+    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
+
+
+def label(text: str, longest: int = 16) -> str:
+    """Return a short name for the axis of a picture: printable ASCII, cut in its middle."""
+    shown = "".join(c if c.isascii() else _escape(c) for c in visible(text))
+    if len(shown) <= longest:
+        return shown
+    head = (longest - 1) // 2
+    return f"{shown[:head]}\u2026{shown[-(longest - 1 - head) :]}"
+
+
+def number(value: float | None, digits: int = 4) -> str:
+    """Return a number to so many significant digits; `∞`, `−∞` and `—` (none) for what is not one."""
+    if value is None:
+        return "\u2014"
+    if math.isinf(value):
+        return "∞" if value > 0 else f"{MINUS}∞"
+    if value == 0:
+        return "0"
+    if isinstance(value, int) or (value.is_integer() and abs(value) < 1e6):
+        return f"{value:,.0f}".replace("-", MINUS) if abs(value) < 1e15 else _scientific(value, digits)
+    if 1e4 <= abs(value) < 1e7:
+        return f"{value:,.0f}".replace("-", MINUS)
+    if 1e-3 <= abs(value) < 1e4:
+        return f"{value:.{digits}g}".replace("-", MINUS)
+    return _scientific(value, digits)
+
+
+def _scientific(value: float, digits: int) -> str:
+    mantissa, exponent = f"{value:.{digits - 1}e}".split("e")
+    mantissa = mantissa.rstrip("0").rstrip(".") if "." in mantissa else mantissa
+    return f"{mantissa}×10{str(int(exponent)).translate(_SUPERSCRIPT)}".replace("-", MINUS)
+
+
+def percent(share: float | None) -> str:
+    """Return a share in [0, 1] as a percentage to three significant digits."""
+    if share is None or math.isinf(share):
+        return number(share)
+    return f"{number(100 * share, 3)}{_NBSP}%"
+
+
+def count(value: int | None) -> str:
+    """Return a whole number with its thousands set apart."""
+    return "\u2014" if value is None else f"{value:,}"
+
+
+def plural(value: int, noun: str) -> str:
+    """Return `1 unit`, `2 units`."""
+    return f"{value:,} {noun}{'' if value == 1 else 's'}"
+
+
+def duration(seconds: float | None) -> str:
+    """Return a duration in the units that people say."""
+    if seconds is None:
+        return "\u2014"
+    if seconds < 60:
+        return f"{number(seconds, 3)}{_NBSP}s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes}{_NBSP}min {rest}{_NBSP}s"
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}{_NBSP}h {minutes}{_NBSP}min"
+
+
+def shape(sizes: list[int]) -> str:
+    """Return `3×224×224`."""
+    return "×".join(str(size) for size in sizes) or "\u2014"
+
+
+def sha(digest: str | None) -> str:
+    """Return the ends of a SHA-256, enough to recognise it."""
+    return "not known" if digest is None else f"{digest[:8]}\u2026{digest[-8:]}"
