@@ -130,25 +130,28 @@ SCHEMES: dict[str, Callable[[VelocityField, int, State, float], State]] = {
 }
 
 
-def substeps(field: VelocityField, steps: int, *, backwards: bool = False) -> tuple[list[int], float]:
+def substeps(
+    field: VelocityField, steps: int, *, duration: float = 1.0, backwards: bool = False
+) -> tuple[list[int], float]:
     """Return the field's index for every step, and the signed length of a step in trained steps.
 
     Raises:
-        ConfigurationError: fewer than one step, or a number that cuts across a time-varying field's pieces.
+        ConfigurationError: fewer than one step; for a time-varying field a number of steps that cuts across
+            its pieces, or a duration other than 1.
     """
     if steps < 1:
         raise ConfigurationError(
             f"{steps} integration steps", why="a flow needs at least one", fix="steps >= 1"
         )
     trained = field.steps
-    if not field.stationary and steps % trained:
+    if not field.stationary and (steps % trained or duration != 1.0):
         raise ConfigurationError(
-            f"{steps} steps through {trained} different fields",
+            f"{steps} steps over the time {duration} through {trained} different fields",
             why="a step would cut across two fields of a network without shared weights",
-            fix=f"use a multiple of {trained}",
+            fix=f"use a multiple of {trained} steps over the time 1",
         )
     order = [field.index(step * trained // steps) for step in range(steps)]
-    length = trained / steps
+    length = duration * trained / steps
     return (order[::-1], -length) if backwards else (order, length)
 
 
@@ -164,11 +167,14 @@ def flow_states(
     *,
     steps: int | None = None,
     scheme: str = "euler",
+    duration: float = 1.0,
     backwards: bool = False,
 ) -> list[Array]:
     """Return the points after every step, the starting points first; arguments as in `flow`."""
     step = _scheme(scheme)
-    order, h = substeps(field, field.steps if steps is None else steps, backwards=backwards)
+    order, h = substeps(
+        field, field.steps if steps is None else steps, duration=duration, backwards=backwards
+    )
     states = [np.broadcast_to(x, (field.parameters.seeds, *x.shape[1:]))]
     with np.errstate(over="ignore", invalid="ignore"):
         for index in order:
@@ -182,6 +188,7 @@ def flow(
     *,
     steps: int | None = None,
     scheme: str = "euler",
+    duration: float = 1.0,
     backwards: bool = False,
 ) -> Array:
     """Return phi(1)(x), or phi(-1)(x) backwards: the solution of eq. 2 after the trained duration.
@@ -191,6 +198,7 @@ def flow(
         x: (S, 2, B) points, or (1, 2, B) for the same points in every network.
         steps: number of steps; the trained number by default, which with "euler" is the network itself.
         scheme: one of `SCHEMES`; "adaptive" controls its own steps within each of `steps`.
+        duration: t of phi(t), for a stationary field; the trained duration is 1.
         backwards: integrate the field backwards in time, with the same scheme.
 
     Returns:
@@ -199,7 +207,7 @@ def flow(
     Raises:
         ConfigurationError: an unknown scheme or an impossible number of steps.
     """
-    return flow_states(field, x, steps=steps, scheme=scheme, backwards=backwards)[-1]
+    return flow_states(field, x, steps=steps, scheme=scheme, duration=duration, backwards=backwards)[-1]
 
 
 def flow_with_jacobian(
@@ -208,6 +216,7 @@ def flow_with_jacobian(
     *,
     steps: int | None = None,
     scheme: str = "euler",
+    duration: float = 1.0,
     backwards: bool = False,
 ) -> tuple[Array, Array]:
     """Return the mapped points, (S, 2, B), and the discrete map's Jacobian matrices, (S, 2, 2, B).
@@ -215,7 +224,9 @@ def flow_with_jacobian(
     Arguments and errors are those of `flow`.
     """
     step = _scheme(scheme)
-    order, h = substeps(field, field.steps if steps is None else steps, backwards=backwards)
+    order, h = substeps(
+        field, field.steps if steps is None else steps, duration=duration, backwards=backwards
+    )
     x = np.broadcast_to(x, (field.parameters.seeds, *x.shape[1:]))
     jacobian: Array | None = identity(x.shape[0], x.shape[2], x.dtype)
     with np.errstate(over="ignore", invalid="ignore"):
