@@ -43,27 +43,29 @@ _ALL = (
         quantities=("sign", "sign_margin", "real_eigenvalues_below_minus_one"),
         title="Sign of the Jacobian determinant",
         definition=Markup(
-            "The sign of det <i>J</i> at an input, where <i>J</i> = <i>I</i> + <i>J<sub>F</sub></i> is the Jacobian of "
-            "the sum map x + F(x). It is +1 where the map keeps orientation, −1 where it reverses it, 0 where it is "
-            "singular. It comes from the factorisation itself, never from log|det|, and nothing is clipped before "
-            "counting."
+            "The sign of det <i>J</i> at an input, where <i>J</i> = <i>I</i> + <i>J<sub>F</sub></i> is "
+            "the Jacobian of the sum map x + F(x). It is +1 where the map keeps orientation, −1 where "
+            "it reverses it, 0 where it is singular. It comes from the factorisation itself, never "
+            "from log|det|, and nothing is clipped before counting."
         ),
-        threshold="Both signs at two inputs prove a fold. One sign at all inputs, of either kind, proves nothing.",
-        origin="Invariance of domain (Brouwer): a continuous injective map of a connected open set of Rⁿ keeps one "
-        "orientation. A sign is called certain when σ_min exceeds the backward error of the elimination (the margin "
-        "is above 1); otherwise it is undetermined.",
+        threshold="Both signs at two inputs prove a fold. One sign at all inputs, of either kind, proves "
+        "nothing.",
+        origin="Invariance of domain (Brouwer): a continuous injective map of a connected open set of Rⁿ "
+        "keeps one orientation. A sign is called certain when σ_min exceeds the backward error of "
+        "the elimination (the margin is above 1); otherwise it is undetermined.",
         normal="A sign that is −1 at every input is no sign of folding: a reflection is a bijection.",
         causes="Large residual branches: an odd number of real eigenvalues of J_F has passed −1.",
-        advice="Look at the unit's critical step and residual ratio. Undetermined signs: run those inputs in float64.",
+        advice="Look at the unit's critical step and residual ratio. Undetermined signs: run those inputs "
+        "in float64.",
     ),
     Criterion(
         key="logabsdet",
         quantities=("logabsdet",),
         title="Local change of volume, log|det J|/n",
         definition=Markup(
-            "log|det <i>J</i>| divided by the dimension <i>n</i>: the mean, over directions, of the logarithm of the "
-            "stretch. 0 keeps volume, negative contracts, positive expands. A singular <i>J</i> is −∞ and is counted "
-            "apart."
+            "log|det <i>J</i>| divided by the dimension <i>n</i>: the mean, over directions, of the "
+            "logarithm of the stretch. 0 keeps volume, negative contracts, positive expands. A "
+            "singular <i>J</i> is −∞ and is counted apart."
         ),
         threshold="None. The line at 0 marks a map that keeps volume.",
         origin="Definition; dividing by n makes units of different width comparable.",
@@ -76,10 +78,12 @@ _ALL = (
         quantities=("sigma_min", "sigma_max", "condition"),
         title="Smallest singular value, σ_min",
         definition=Markup(
-            "The smallest singular value of <i>J</i>: its distance (in spectral norm) to the nearest singular matrix. "
-            "1/σ<sub>min</sub> is how much an error in the output can grow when the unit is inverted there."
+            "The smallest singular value of <i>J</i>: its distance (in spectral norm) to the nearest "
+            "singular matrix. 1/σ<sub>min</sub> is how much an error in the output can grow when the "
+            "unit is inverted there."
         ),
-        threshold="The backward error of the elimination, which is the number that the sign's margin compares with.",
+        threshold="The backward error of the elimination, which is the number that the sign's margin "
+        "compares with.",
         origin="Eckart–Young: no smaller change makes J singular.",
         normal="10⁻¹ to 10⁻⁴ occurs in ordinary trained units.",
         causes="A fold near the input; directions that the unit nearly removes.",
@@ -90,18 +94,18 @@ _ALL = (
         quantities=("critical_step", "leftmost_real_eigenvalue"),
         title="Critical step, h*",
         definition=Markup(
-            "<i>h</i>* = −1/λ with λ the most negative real eigenvalue of <i>J<sub>F</sub></i>; ∞ when no real "
-            "eigenvalue is negative. <i>I</i> + <i>h</i>·<i>J<sub>F</sub></i> is non-singular for every <i>h</i> in "
-            "[0, <i>h</i>*)."
+            "<i>h</i>* = −1/λ with λ the most negative real eigenvalue of <i>J<sub>F</sub></i>; ∞ when "
+            "no real eigenvalue is negative. <i>I</i> + <i>h</i>·<i>J<sub>F</sub></i> is non-singular "
+            "for every <i>h</i> in [0, <i>h</i>*)."
         ),
         threshold="1: a unit is an explicit Euler step of size 1 of its own velocity field F.",
-        origin="Section 5.2 of the paper on residual networks as flows of diffeomorphisms: a step that is too long "
-        "gives a map that is no diffeomorphism.",
-        normal="Values above 1. A value at or below 1 with a positive sign means an even number of real eigenvalues "
-        "below −1.",
+        origin="Section 5.2 of the paper on residual networks as flows of diffeomorphisms: a step that is "
+        "too long gives a map that is no diffeomorphism.",
+        normal="Values above 1. A value at or below 1 with a positive sign means an even number of real "
+        "eigenvalues below −1.",
         causes="A shallow network that does in one step what a flow would do in several.",
-        advice="A step of size below h* (several steps of x + F(x)/k) stays regular at this input; whether the "
-        "network still predicts well with it is another question.",
+        advice="A step of size below h* (several steps of x + F(x)/k) stays regular at this input; "
+        "whether the network still predicts well with it is another question.",
     ),
     Criterion(
         key="residual_ratio",
@@ -109,8 +113,8 @@ _ALL = (
         title="Residual ratio, ‖F(x)‖/‖x‖",
         definition=Markup("The norm of the residual branch relative to the norm of its input."),
         threshold="1: beyond it the residual is larger than what it is added to.",
-        origin="The paper's reading as a flow assumes that the ratio is far below 1; 1 is where the assumption has "
-        "certainly failed, not where it begins to.",
+        origin="The paper's reading as a flow assumes that the ratio is far below 1; 1 is where the "
+        "assumption has certainly failed, not where it begins to.",
         normal="Above 1 in the last units of each stage of many trained networks.",
         causes="Few units per stage; no weight decay on the branch; a last unit that acts as a classifier.",
         advice="Take statements about flows with care for such a unit. Its sign is unaffected: it is exact.",
@@ -120,15 +124,17 @@ _ALL = (
         quantities=("clipped_fraction",),
         title="Clipped share",
         definition=Markup(
-            "The share of coordinates of x + F(x) that are not positive, which a ReLU after the addition sets to "
-            "zero. The rank of the whole unit's Jacobian is then <i>n</i> minus the clipped coordinates (where "
-            "<i>J</i> is regular)."
+            "The share of coordinates of x + F(x) that are not positive, which a ReLU after the "
+            "addition sets to zero. The rank of the whole unit's Jacobian is then <i>n</i> minus the "
+            "clipped coordinates (where <i>J</i> is regular)."
         ),
-        threshold="0: where J is regular, one coordinate below 0 makes the whole unit not injective near that input.",
+        threshold="0: where J is regular, one coordinate below 0 makes the whole unit not injective near "
+        "that input.",
         origin="Section 3.3 of the paper: a ReLU after the addition is not invertible.",
         normal="10–60 % in networks with a ReLU after the addition. Always 0 in pre-activation networks.",
         causes="The architecture, not the training.",
-        advice="Judge the sum map and the whole unit apart: the first may be a bijection where the second is not.",
+        advice="Judge the sum map and the whole unit apart: the first may be a bijection where the second "
+        "is not.",
     ),
     Criterion(
         key="inverse_error",
@@ -136,10 +142,12 @@ _ALL = (
         title="Inverse error",
         definition=Markup("‖φ⁻¹(φ(x)) − x‖ / ‖x‖: how far the inverse returns from where it started."),
         threshold="The rounding error of the arithmetic times the condition number of J.",
-        origin="Equations 9–10 of the paper; a fixed point that returns elsewhere is itself a second preimage.",
+        origin="Equations 9–10 of the paper; a fixed point that returns elsewhere is itself a second "
+        "preimage.",
         normal="10⁻¹⁴ to 10⁻⁸ in float64.",
         causes="Not converged: F does not contract there. A large error: a fold, or a tiny σ_min.",
-        advice="A run that did not converge is marked, not dropped; it does not prove that there is no inverse.",
+        advice="A run that did not converge is marked, not dropped; it does not prove that there is no "
+        "inverse.",
     ),
 )
 

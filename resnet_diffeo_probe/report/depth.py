@@ -10,6 +10,7 @@ from markupsafe import Markup
 
 from resnet_diffeo_probe.report.panel import Column, Panel, draw_panel
 from resnet_diffeo_probe.report.quantities import DENSITY
+from resnet_diffeo_probe.report.summary import value_of
 from resnet_diffeo_probe.report.text import label, number, percent, plural, visible
 from resnet_diffeo_probe.report.units import Unit
 
@@ -41,7 +42,7 @@ _PLANS = (
         DENSITY,
         Markup("log|det <i>J</i>|/<i>n</i> with the sign above"),
         "logabsdet",
-        "Line: 0, volume kept. Row above: + all positive, − all negative, ± both, 0 singular, ? undetermined.",
+        "Line: 0, volume kept. Row above: + all positive, − all negative, ± both, 0 singular, ? unsure.",
         Panel(line=0.0, by_sign=True, signs=True),
     ),
     _Plan(
@@ -83,7 +84,7 @@ _PLANS = (
 
 
 def depth_charts(units: Sequence[Unit]) -> list[Chart]:
-    """Return the charts of the quantities of which at least one value is stored, in the order of the report."""
+    """Return the charts of quantities of which at least one value is stored, in the order of the report."""
     charts = []
     for plan in _PLANS:
         columns = [_column(unit, plan) for unit in units]
@@ -97,8 +98,8 @@ def depth_charts(units: Sequence[Unit]) -> list[Chart]:
 
 def _column(unit: Unit, plan: _Plan) -> Column:
     if plan.key == "negative_share":
-        values = () if unit.negative_share is None else (unit.negative_share,)
         median = unit.negative_share
+        values: tuple[float, ...] = () if median is None else (median,)
     else:
         summary = unit.summary(plan.key)
         values, median = summary.values, summary.median
@@ -120,11 +121,7 @@ def _signs(unit: Unit) -> tuple[int, ...]:
     """Return the sign that belongs to each value of log|det|; 0 where it is not certain."""
     signs = unit.rows.get("sign", {})
     stored = unit.rows.get("logabsdet", {}) or unit.rows.get(DENSITY, {})
-    kept = [
-        key
-        for key, row in stored.items()
-        if row["value"] is not None or row["status"] in ("singular", "infinite")
-    ]
+    kept = [key for key, row in stored.items() if value_of(row) is not None]
     return tuple(int(signs[key]["value"] or 0) if key in signs else 0 for key in kept)
 
 

@@ -58,7 +58,8 @@ _WORKS = {
         ),
         Reference(
             "matrix",
-            "G. H. Golub, C. F. Van Loan. Matrix Computations. 4th edition, Johns Hopkins University Press, 2013.",
+            "G. H. Golub, C. F. Van Loan. Matrix Computations. 4th edition, Johns Hopkins University "
+            "Press, 2013.",
             "https://doi.org/10.56021/9781421407944",
         ),
         Reference(
@@ -68,14 +69,14 @@ _WORKS = {
         ),
         Reference(
             "binomial",
-            "C. J. Clopper, E. S. Pearson. The use of confidence or fiducial limits illustrated in the case of "
-            "the binomial. Biometrika 26, 404–413, 1934.",
+            "C. J. Clopper, E. S. Pearson. The use of confidence or fiducial limits illustrated in the "
+            "case of the binomial. Biometrika 26, 404–413, 1934.",
             "https://doi.org/10.1093/biomet/26.4.404",
         ),
         Reference(
             "iresnet",
-            "J. Behrmann, W. Grathwohl, R. T. Q. Chen, D. Duvenaud, J.-H. Jacobsen. Invertible Residual Networks. "
-            "ICML 2019.",
+            "J. Behrmann, W. Grathwohl, R. T. Q. Chen, D. Duvenaud, J.-H. Jacobsen. Invertible "
+            "Residual Networks. ICML 2019.",
             "https://arxiv.org/abs/1811.00995",
         ),
     )
@@ -109,10 +110,11 @@ def _subject(result: Mapping[str, Any], methods: Methods) -> Markup:
     units = result["units"]
     analysed = sum(unit["status"] in ("complete", "partial") for unit in units)
     return Markup(
-        "The residual units y = a(s(x) + F(x)) {resnet} of <b>{architecture}</b>{assumed} were analysed with {tool} "
-        "{version}: {analysed} of the {units} units found, at {inputs} {kind} inputs, in {dtype} on {device}. The "
-        "question is whether a unit is a bijection, as the reading of residual networks as flows of diffeomorphisms "
-        "{flows} supposes. The network was in evaluation mode, in which batch normalisation is affine. "
+        "The residual units y = a(s(x) + F(x)) {resnet} of <b>{architecture}</b>{assumed} were "
+        "analysed with {tool} {version}: {analysed} of the {units} units found, at {inputs} {kind} "
+        "inputs, in {dtype} on {device}. The question is whether a unit is a bijection, as the "
+        "reading of residual networks as flows of diffeomorphisms {flows} supposes. The network "
+        "was in evaluation mode, in which batch normalisation is affine. "
     ).format(
         resnet=methods.cite("resnet"),
         architecture=model["architecture"],
@@ -132,8 +134,9 @@ def _subject(result: Mapping[str, Any], methods: Methods) -> Markup:
 def _determinant(result: Mapping[str, Any], methods: Methods) -> Markup:
     plans = sorted({unit["plan"]["method"] for unit in result["units"] if unit["plan"] and unit["done"]})
     return Markup(
-        "At each input, the sign and the logarithm of |det J| of the sum map x + F(x) come from one factorisation of "
-        "the Jacobian, reduced by Sylvester's identity det(I + AB) = det(I + BA) {matrix}{plans}. "
+        "At each input, the sign and the logarithm of |det J| of the sum map x + F(x) come from "
+        "one factorisation of the Jacobian, reduced by Sylvester's identity det(I + AB) = det(I + "
+        "BA) {matrix}{plans}. "
     ).format(
         matrix=methods.cite("matrix"),
         plans=Markup(" (method: {})").format(", ".join(plans)) if plans else "",
@@ -144,13 +147,13 @@ def _spectrum(ran: set[str], methods: Methods) -> Markup:
     text = Markup("")
     if ran & {"sigma_min", "sigma_max"}:
         text += Markup(
-            "Extreme singular values of J were computed by Lanczos iterations {matrix}, the smallest with solves from "
-            "the same factorisation. "
+            "Extreme singular values of J were computed by Lanczos iterations {matrix}, the smallest "
+            "with solves from the same factorisation. "
         ).format(matrix=methods.cite("matrix"))
     if ran & {"critical_step", "leftmost_real_eigenvalue"}:
         text += Markup(
-            "The critical step is h* = −1/λ with λ the leftmost real eigenvalue of the Jacobian of F, by implicitly "
-            "restarted Arnoldi iterations {arpack}. "
+            "The critical step is h* = −1/λ with λ the leftmost real eigenvalue of the Jacobian of F, "
+            "by implicitly restarted Arnoldi iterations {arpack}. "
         ).format(arpack=methods.cite("arpack"))
     if "inverse_error" in ran:
         text += Markup("Inverses were computed iteratively {iresnet} and compared with the input. ").format(
@@ -163,12 +166,12 @@ def _conclusions(states: set[str], result: Mapping[str, Any], methods: Methods) 
     text = Markup("")
     if "not_injective_proven" in states:
         text += Markup(
-            "Certain determinants of opposite signs at two inputs prove that a map is not injective on a connected "
-            "open set that holds both, by invariance of domain {domain}. "
+            "Certain determinants of opposite signs at two inputs prove that a map is not injective on "
+            "a connected open set that holds both, by invariance of domain {domain}. "
         ).format(domain=methods.cite("domain"))
     if any(verdict["violating_share_upper_95"] is not None for verdict in result["verdicts"]):
         text += Markup(
-            "Where no violation was found, the violating share of inputs is bounded at 95 % by the exact binomial "
-            "limit {binomial}, which takes the inputs for a random sample. "
+            "Where no violation was found, the violating share of inputs is bounded at 95 % by the "
+            "exact binomial limit {binomial}, which takes the inputs for a random sample. "
         ).format(binomial=methods.cite("binomial"))
     return text

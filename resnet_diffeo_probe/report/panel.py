@@ -16,13 +16,13 @@ from matplotlib.path import Path
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
 
 from resnet_diffeo_probe.report import svg
-from resnet_diffeo_probe.report.text import number, percent
+from resnet_diffeo_probe.report.text import number, percent, power
 
 __all__ = ["Column", "Panel", "draw_panel"]
 
 # 360 × 225 px: readable without scaling on a telephone, three abreast on a desktop
 _SIZE = (5.0, 3.1)
-_AXES = (0.125, 0.27, 0.86, 0.62)
+_LEFT, _WIDTH, _TOP = 0.125, 0.86, 0.89
 #: Above this many values in a panel only medians and extremes are drawn, which keeps the file small.
 _MOST_DASHES = 6000
 _MOST_LABELS = 18
@@ -76,7 +76,8 @@ def draw_panel(panel: Panel, columns: Sequence[Column], *, prefix: str, alt: str
     """
     with mpl.rc_context(svg.STYLE):
         figure = Figure(figsize=_SIZE)
-        axes = figure.add_axes(_AXES)
+        bottom = _room_for_labels(columns)
+        axes = figure.add_axes((_LEFT, bottom, _WIDTH, _TOP - bottom))
         axes.set_xlim(-0.6, len(columns) - 0.4)
         low, high = _limits(panel, columns)
         if panel.log:
@@ -97,6 +98,11 @@ def draw_panel(panel: Panel, columns: Sequence[Column], *, prefix: str, alt: str
         if panel.signs:
             _draw_glyphs(axes, columns)
     return svg.to_inline_svg(figure, prefix=prefix, alt=alt)
+
+
+def _room_for_labels(columns: Sequence[Column]) -> float:
+    """Return the share of the height below the axis: upright names, about 5.6 px a character."""
+    return (10 + 5.6 * max(len(column.label) for column in columns)) / (72 * _SIZE[1])
 
 
 def _drawable(panel: Panel, value: float) -> bool:
@@ -129,8 +135,14 @@ def _ticks(axes: Any, panel: Panel, columns: Sequence[Column], low: float, high:
         axes.yaxis.set_major_locator(FixedLocator(_log_ticks(low, high)))
     else:
         axes.yaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 2.5, 5, 10]))
-    write = percent if panel.percent else number
+    write = percent if panel.percent else _power_of_ten if panel.log else number
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: write(float(f"{value:.6g}"))))
+
+
+def _power_of_ten(value: float) -> str:
+    exponent = round(math.log10(value))
+    bare = value < 1e-2 or value >= 1e4
+    return f"10{power(exponent)}" if bare and math.isclose(value, 10.0**exponent) else number(value)
 
 
 def _log_ticks(low: float, high: float) -> list[float]:
@@ -202,9 +214,9 @@ def _draw_medians(axes: Any, panel: Panel, columns: Sequence[Column]) -> None:
 
 def _draw_beyond(axes: Any, panel: Panel, columns: Sequence[Column]) -> None:
     """Mark columns with values that the axis cannot show: infinite ones, and zero on a logarithm."""
-    for height, marker, test in (
-        (0.985, "^", lambda value: value == math.inf),
-        (0.015, "v", lambda value: value == -math.inf or (panel.log and value <= 0)),
+    for height, marker, colour, test in (
+        (0.985, "^", svg.MUTED, lambda value: value == math.inf),
+        (0.015, "v", svg.ORANGE, lambda value: value == -math.inf or (panel.log and value <= 0)),
     ):
         places = [place for place, column in enumerate(columns) if any(map(test, column.values))]
         if places:
@@ -212,7 +224,7 @@ def _draw_beyond(axes: Any, panel: Panel, columns: Sequence[Column]) -> None:
                 places,
                 [height] * len(places),
                 marker,
-                color=svg.ORANGE,
+                color=colour,
                 markersize=6,
                 transform=axes.get_xaxis_transform(),
                 clip_on=False,

@@ -31,13 +31,13 @@ class Quantity:
     name: str
     kind: str = "number"
 
-    def write(self, value: float | None) -> str:
+    def write(self, value: float | None, digits: int = 4) -> str:
         """Return the value as the report writes it."""
         if self.kind == "share":
             return percent(value)
         if self.kind == "sign" and value in (1, -1):
             return "+" if value == 1 else MINUS
-        return number(value)
+        return number(value, digits)
 
 
 _KNOWN = (

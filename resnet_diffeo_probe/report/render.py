@@ -1,4 +1,4 @@
-"""A stored analysis → one self-contained HTML page. A pure rendering: the same result gives the same bytes."""
+"""A stored analysis → one self-contained HTML page: a pure rendering, the same bytes for the same result."""
 
 from __future__ import annotations
 

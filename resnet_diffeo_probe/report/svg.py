@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+from typing import Any
 
 import matplotlib as mpl
 from markupsafe import Markup
@@ -27,7 +28,7 @@ _VARIABLES = {
 }
 
 #: Settings under which every figure of the report is made and written.
-STYLE = {
+STYLE: Any = {
     "svg.fonttype": "none",  # text stays text: selectable, small
     "svg.hashsalt": "diffeo-probe",
     "svg.id": None,

@@ -5,12 +5,24 @@ from __future__ import annotations
 import math
 import unicodedata
 
-__all__ = ["MINUS", "count", "duration", "label", "number", "percent", "plural", "sha", "shape", "visible"]
+__all__ = [
+    "MINUS",
+    "count",
+    "duration",
+    "label",
+    "number",
+    "percent",
+    "plural",
+    "power",
+    "sha",
+    "shape",
+    "visible",
+]
 
 MINUS = "\u2212"
 _NBSP = "\u00a0"
 _SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
-# control, format (bidi overrides, zero width), surrogate, private use, unassigned; line and paragraph separators
+# control, format (bidi overrides, zero width), surrogate, private use, unassigned; line, paragraph ends
 _INVISIBLE = frozenset(("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"))
 _SHORT_ESCAPES = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
 
@@ -47,22 +59,29 @@ def number(value: float | None, digits: int = 4) -> str:
     if value is None:
         return "\u2014"
     if math.isinf(value):
-        return "∞" if value > 0 else f"{MINUS}∞"
-    if value == 0:
-        return "0"
-    if isinstance(value, int) or (value.is_integer() and abs(value) < 1e6):
-        return f"{value:,.0f}".replace("-", MINUS) if abs(value) < 1e15 else _scientific(value, digits)
-    if 1e4 <= abs(value) < 1e7:
-        return f"{value:,.0f}".replace("-", MINUS)
-    if 1e-3 <= abs(value) < 1e4:
-        return f"{value:.{digits}g}".replace("-", MINUS)
-    return _scientific(value, digits)
+        written = "∞" if value > 0 else "-∞"
+    elif _is_short_whole(value) or 1e4 <= abs(value) < 1e7:
+        written = f"{value:,.0f}"
+    elif 1e-3 <= abs(value) < 1e4:
+        written = f"{value:.{digits}g}" if abs(value) < 1e3 or digits > 3 else f"{value:,.0f}"
+    else:
+        written = _scientific(value, digits)
+    return written.replace("-", MINUS)
+
+
+def _is_short_whole(value: float) -> bool:
+    return abs(value) < (1e15 if isinstance(value, int) else 1e6) and float(value).is_integer()
 
 
 def _scientific(value: float, digits: int) -> str:
     mantissa, exponent = f"{value:.{digits - 1}e}".split("e")
     mantissa = mantissa.rstrip("0").rstrip(".") if "." in mantissa else mantissa
-    return f"{mantissa}×10{str(int(exponent)).translate(_SUPERSCRIPT)}".replace("-", MINUS)
+    return f"{mantissa}×10{power(int(exponent))}"
+
+
+def power(exponent: int) -> str:
+    """Return an exponent as superscript digits."""
+    return str(exponent).translate(_SUPERSCRIPT)
 
 
 def percent(share: float | None) -> str:
