@@ -1,0 +1,183 @@
+"""A module -> a functional graph that was checked against it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, fx, nn
+
+from resnet_diffeo_probe.errors import DiffeoProbeError
+from resnet_diffeo_probe.units.batch import TapesDifferError, free_batch_size
+from resnet_diffeo_probe.units.build import build
+from resnet_diffeo_probe.units.record import record
+from resnet_diffeo_probe.units.state import borrowed
+from resnet_diffeo_probe.units.tape import Tape, leaves
+
+__all__ = ["Rebuilt", "RecordingError", "agree", "rebuild", "unwrapped"]
+
+
+class RecordingError(DiffeoProbeError):
+    """A module whose forward pass cannot be written down as a graph."""
+
+    code = "cannot-record"
+
+
+@dataclass(frozen=True)
+class Rebuilt:
+    """A functional graph that does what a module does.
+
+    Attributes:
+        graph: one placeholder, the batch; shares memory with the module.
+        batch_is_free: whether other batch sizes than the taped one may be given.
+        exact: whether its output equalled the module's to the bit.
+        notes: sentences on what the graph rests on.
+    """
+
+    graph: fx.GraphModule
+    batch_is_free: bool
+    exact: bool
+    notes: tuple[str, ...]
+
+
+def unwrapped(model: nn.Module) -> nn.Module:
+    """Return the network inside `DataParallel`, `DistributedDataParallel` and `torch.compile` wrappers."""
+    parallel = (nn.DataParallel, nn.parallel.DistributedDataParallel)
+    while True:
+        if isinstance(model, parallel):
+            model = model.module
+        elif isinstance(inner := getattr(model, "_orig_mod", None), nn.Module):
+            model = inner
+        else:
+            return model
+
+
+def agree(a: Any, b: Any, *, exactly: bool = False) -> bool:
+    """Compare two structures of tensors: to the bit, or within a thousand roundings of the largest entry."""
+    left, right = leaves(a), leaves(b)
+    return len(left) == len(right) and all(_close(x, y, exactly) for x, y in zip(left, right, strict=True))
+
+
+def _close(x: Tensor, y: Tensor, exactly: bool) -> bool:
+    if x.shape != y.shape or x.dtype != y.dtype:
+        return False
+    if x.is_meta or y.is_meta:
+        return True
+    if torch.equal(x, y) or x.numel() == 0:
+        return True
+    if not x.is_floating_point():
+        return False
+    finite = torch.isfinite(x)
+    if not torch.equal(torch.nan_to_num(x, 0.0), torch.nan_to_num(y, 0.0)) and exactly:
+        return False
+    if not torch.equal(finite, torch.isfinite(y)):
+        return False
+    x, y = x[finite], y[finite]
+    scale = x.abs().max() if x.numel() else torch.zeros(())
+    return bool(((x - y).abs() <= 1000 * torch.finfo(x.dtype).eps * scale).all())
+
+
+def rebuild(model: nn.Module, example: Tensor) -> Rebuilt:
+    """Run a module under a tape and rebuild it as a graph in eval mode.
+
+    The module is taped with the example and with one sample more, so that the batch size becomes free. The graph is
+    then run on both batches and compared with the module. What Python code hides (TorchScript) is taped at the
+    dispatcher.
+
+    Args:
+        model: any module that takes one batch; left as it was.
+        example: (batch, ...), on the module's device.
+
+    Returns:
+        The graph and what is known of it.
+
+    Raises:
+        RecordingError: no graph agrees with the module.
+    """
+    scripted = isinstance(model, torch.jit.ScriptModule)
+    attempts = [
+        (dispatched, free) for dispatched in ([True] if scripted else [False, True]) for free in (True, False)
+    ]
+    reasons: list[str] = []
+    with borrowed(model):
+        for dispatched, free in attempts:
+            try:
+                return _attempt(model, example, dispatched=dispatched, free=free, earlier=reasons)
+            except (TapesDifferError, RuntimeError, ValueError, TypeError, NotImplementedError) as error:
+                if not reasons and not dispatched and free:
+                    _require_runnable(model, example, error)
+                reasons.append(
+                    str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+                )
+    raise RecordingError(
+        f"The forward pass of {type(model).__name__} could not be written down as a graph.",
+        why="; ".join(dict.fromkeys(reasons)),
+        fix="Pass the plain nn.Module (not a compiled or scripted one), or open an issue with the model's name.",
+    )
+
+
+def _require_runnable(model: nn.Module, example: Tensor, error: Exception) -> None:
+    """Tell a model that does not take this example from one that the tape cannot follow."""
+    try:
+        model(example)
+    except Exception as cause:
+        raise RecordingError(
+            f"{type(model).__name__} does not run on a batch of shape {tuple(example.shape)}.",
+            why=f"{type(cause).__name__}: {cause}",
+            fix="Give an example of the shape, dtype and device that the network was built for.",
+        ) from error
+
+
+def _attempt(
+    model: nn.Module, example: Tensor, *, dispatched: bool, free: bool, earlier: list[str]
+) -> Rebuilt:
+    notes: list[str] = []
+    tape = _seeded(record, model, example, dispatched=dispatched)
+    cases: list[tuple[Tensor, Any]] = [(example, tape.result)]
+    if free:
+        longer_example = torch.cat([example, example[-1:]])
+        longer = _seeded(record, model, longer_example, dispatched=dispatched)
+        free_batch_size(tape, longer)
+        cases.append((longer_example, longer.result))
+    else:
+        notes.append(f"the batch size is fixed at {example.shape[0]}: {earlier[-1]}")
+    if tape.reads:
+        places = ", ".join(sorted({name or "the network" for name in tape.reads}))
+        notes.append(
+            f"{places} turns numbers into Python values: the graph follows the path that the example took"
+        )
+    if dispatched:
+        notes.append("taped at the dispatcher, because Python does not see the operations")
+    graph = build(tape, model)
+    if _has_strangers(tape) and not example.is_meta:
+        # a constant that no operation made may hide a computation: it must serve another input as well
+        other = example.roll(1, -1)
+        cases.append((other, _seeded(model, other)))
+    exact = True
+    for batch, expected in cases:
+        result = _seeded(graph, batch)
+        if not agree(expected, result):
+            raise TapesDifferError("the rebuilt graph gives another output than the network")
+        exact = exact and agree(expected, result, exactly=True)
+    return Rebuilt(graph, free, exact, tuple(notes))
+
+
+def _seeded(run: Any, *args: Any, **kwargs: Any) -> Any:
+    torch.manual_seed(0)
+    return run(*args, **kwargs)
+
+
+def _has_strangers(tape: Tape) -> bool:
+    found = []
+
+    def look(item: Any) -> None:
+        if isinstance(item, (tuple, list)):
+            for part in item:
+                look(part)
+        elif isinstance(getattr(item, "leaf", None), Tensor):
+            found.append(item)
+
+    for call in tape.calls:
+        look([*call.args, *call.kwargs.values()])
+    return bool(found)

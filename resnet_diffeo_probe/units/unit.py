@@ -1,0 +1,139 @@
+"""A residual unit `x -> a(s(x) + F(x))` cut out of a network."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import Literal
+
+import torch
+from torch import Tensor, fx
+
+from resnet_diffeo_probe.units.rules import UnitPlan
+from resnet_diffeo_probe.units.subgraph import Cutter
+from resnet_diffeo_probe.units.terms import Term
+
+__all__ = ["ResidualUnit", "Shortcut", "UnitActivations", "cut_unit"]
+
+Shortcut = Literal["identity", "projection", "padding", "pooling"]
+
+
+@dataclass(frozen=True)
+class UnitActivations:
+    """What went through one unit for one batch.
+
+    Attributes:
+        input: the unit's input x, (batch, *input_shape).
+        branch: F(x), with its sign and scale, (batch, *output_shape).
+        sum: g(x) = s(x) + F(x).
+        output: a(g(x)); the sum itself if there is no activation after the addition.
+    """
+
+    input: Tensor
+    branch: Tensor
+    sum: Tensor
+    output: Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class ResidualUnit:
+    """A residual unit: shortcut s, branch F, sum map g = s + F, activation a.
+
+    The maps are flat functional graphs of one placeholder, batch first: `get_attr` nodes (tensors, by the names they
+    have in the network; `folded_...` for what depends on parameters alone) and `call_function` nodes in the vocabulary
+    of `normalize`. `node.meta["shape"]` is each value's shape with the batch that was taped.
+
+    Attributes:
+        name: path of the module that owns the addition; `#2`, `#3` when it adds, or is applied, more than once.
+        index: position among the network's units.
+        shortcut: `identity`, `projection`, `padding` or `pooling`.
+        activation: name of the activation after the addition, e.g. `"relu"`, or None.
+        input_shape: shape of x without batch.
+        output_shape: shape of the sum without batch.
+        branch: x -> F(x), the sign of a subtraction and factors included.
+        shortcut_map: x -> s(x).
+        activation_map: g -> a(g), or None.
+    """
+
+    name: str
+    index: int
+    shortcut: Shortcut
+    activation: str | None
+    input_shape: tuple[int, ...]
+    output_shape: tuple[int, ...]
+    branch: fx.GraphModule = field(repr=False)
+    shortcut_map: fx.GraphModule = field(repr=False)
+    activation_map: fx.GraphModule | None = field(repr=False)
+
+    @property
+    def dimension(self) -> int:
+        """The number of coordinates of the input of one sample."""
+        return math.prod(self.input_shape)
+
+    @property
+    def preserves_dimension(self) -> bool:
+        """Whether the shortcut is the identity, so that g = id + F is a map of a space into itself."""
+        return self.shortcut == "identity" and self.input_shape == self.output_shape
+
+    @property
+    def tap_name(self) -> str:
+        """The unit's name with dots replaced: its taps are `taps.<tap_name>.input` and so on."""
+        return self.name.replace(".", "_")
+
+    def sum_map(self, x: Tensor) -> Tensor:
+        """Return g(x) = s(x) + F(x), (batch, *output_shape), for x of (batch, *input_shape)."""
+        return torch.add(self.shortcut_map(x), self.branch(x))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return a(g(x)), (batch, *output_shape), for x of (batch, *input_shape)."""
+        total = self.sum_map(x)
+        return total if self.activation_map is None else self.activation_map(total)
+
+    __call__ = forward
+
+
+def cut_unit(plan: UnitPlan, index: int, graph: fx.Graph, cutter: Cutter) -> ResidualUnit:
+    """Cut a planned unit out of its graph.
+
+    Args:
+        plan: of the unit.
+        index: its position in execution order.
+        graph: the rebuilt network's.
+        cutter: of the same graph.
+
+    Returns:
+        The unit.
+
+    Raises:
+        ValueError: the unit's input has no batch dimension in front.
+    """
+    nodes = {node.name: node for node in graph.nodes}
+    start, total = nodes[plan.input], nodes[plan.sum]
+    for node in (start, total):
+        _require_batch_first(node)
+    activation = None
+    activation_map = None
+    if plan.activation is not None:
+        activation = str(getattr(nodes[plan.activation].target, "__name__", nodes[plan.activation].target))
+        activation_map = cutter.cut(plan.sum, [Term(plan.activation)], "Activation")
+    kind: Shortcut = plan.kind  # type: ignore[assignment]
+    return ResidualUnit(
+        name=plan.name,
+        index=index,
+        shortcut=kind,
+        activation=activation,
+        input_shape=tuple(start.meta["shape"][1:]),
+        output_shape=tuple(total.meta["shape"][1:]),
+        branch=cutter.cut(plan.input, plan.branch, "Branch"),
+        shortcut_map=cutter.cut(plan.input, [plan.shortcut], "Shortcut"),
+        activation_map=activation_map,
+    )
+
+
+def _require_batch_first(node: fx.Node) -> None:
+    now, then = node.meta["shape"], node.meta["next_shape"]
+    if then is None:
+        return
+    growing = [position for position, (a, b) in enumerate(zip(now, then, strict=True)) if a != b]
+    if growing != [0]:
+        raise ValueError("the first dimension of its input does not count samples")
