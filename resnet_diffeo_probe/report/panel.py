@@ -22,7 +22,7 @@ __all__ = ["Column", "Panel", "draw_panel"]
 
 # 360 × 225 px: readable without scaling on a telephone, three abreast on a desktop
 _SIZE = (5.0, 3.1)
-_LEFT, _WIDTH, _TOP = 0.125, 0.86, 0.89
+_LEFT, _WIDTH, _TOP = 0.135, 0.855, 0.89
 #: Above this many values in a panel only medians and extremes are drawn, which keeps the file small.
 _MOST_DASHES = 6000
 _MOST_LABELS = 18
@@ -101,8 +101,8 @@ def draw_panel(panel: Panel, columns: Sequence[Column], *, prefix: str, alt: str
 
 
 def _room_for_labels(columns: Sequence[Column]) -> float:
-    """Return the share of the height below the axis: upright names, about 5.6 px a character."""
-    return (10 + 5.6 * max(len(column.label) for column in columns)) / (72 * _SIZE[1])
+    """Return the share of the height below the axis: upright names, about 5.9 px a character."""
+    return (8 + 5.9 * max(len(column.label) for column in columns)) / (72 * _SIZE[1])
 
 
 def _drawable(panel: Panel, value: float) -> bool:
@@ -127,9 +127,9 @@ def _ticks(axes: Any, panel: Panel, columns: Sequence[Column], low: float, high:
     step = math.ceil(len(columns) / _MOST_LABELS)
     places = range(0, len(columns), step)
     axes.xaxis.set_major_locator(FixedLocator(list(places)))
-    axes.set_xticklabels([columns[place].label for place in places], rotation=90, fontsize=9)
+    axes.set_xticklabels([columns[place].label for place in places], rotation=90, fontsize=10)
     axes.tick_params(axis="x", length=2.5, pad=2)
-    axes.tick_params(axis="y", length=2.5, pad=2, labelsize=9.5)
+    axes.tick_params(axis="y", length=2.5, pad=2, labelsize=10.5)
     axes.yaxis.set_minor_locator(NullLocator())
     if panel.log:
         axes.yaxis.set_major_locator(FixedLocator(_log_ticks(low, high)))
@@ -167,7 +167,7 @@ def _mark_absent(axes: Any, columns: Sequence[Column]) -> None:
                 rotation=90,
                 ha="center",
                 va="center",
-                fontsize=8,
+                fontsize=9,
                 color=svg.MUTED,
             )
 

@@ -34,10 +34,17 @@ class Quantity:
     def write(self, value: float | None, digits: int = 4) -> str:
         """Return the value as the report writes it."""
         if self.kind == "share":
-            return percent(value)
+            return percent(value, digits)
         if self.kind == "sign" and value in (1, -1):
             return "+" if value == 1 else MINUS
         return number(value, digits)
+
+    def write_range(self, low: float | None, high: float | None, digits: int = 4) -> str:
+        """Return `[low, high]` as the report writes it."""
+        if self.kind == "share" and low is not None and high is not None:
+            # the sign of per cent once, behind the bracket
+            return f"[{number(100 * low, digits)}, {number(100 * high, digits)}]\u00a0%"
+        return f"[{self.write(low, digits)}, {self.write(high, digits)}]"
 
 
 _KNOWN = (

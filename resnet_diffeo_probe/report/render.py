@@ -97,8 +97,17 @@ def _environment() -> jinja2.Environment:
         plural=text.plural,
         sha=text.sha,
         shape=text.shape,
+        symbols=_symbols,
     )
     return environment
+
+
+def _symbols(sentence: str) -> Markup:
+    """Return a sentence of this package with its symbols set as symbols: `σ_min`, `J_F`."""
+    escaped = Markup.escape(sentence)
+    for plain, set_ in (("σ_min", "σ<sub>min</sub>"), ("J_F", "<i>J<sub>F</sub></i>")):
+        escaped = escaped.replace(plain, Markup(set_))  # noqa: S704 - constants
+    return escaped
 
 
 def _visible(value: Any) -> Any:

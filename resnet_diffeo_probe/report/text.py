@@ -84,11 +84,11 @@ def power(exponent: int) -> str:
     return str(exponent).translate(_SUPERSCRIPT)
 
 
-def percent(share: float | None) -> str:
-    """Return a share in [0, 1] as a percentage to three significant digits."""
+def percent(share: float | None, digits: int = 3) -> str:
+    """Return a share in [0, 1] as a percentage to so many significant digits."""
     if share is None or math.isinf(share):
         return number(share)
-    return f"{number(100 * share, 3)}{_NBSP}%"
+    return f"{number(100 * share, digits)}{_NBSP}%"
 
 
 def count(value: int | None) -> str:

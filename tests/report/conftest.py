@@ -180,7 +180,7 @@ def _add_unit(result: dict[str, Any], index: int, name: str, state: str, chance:
     }  # fmt: skip
     for which in ("sum", "unit"):
         here = state if which == "sum" or not ran else "not_injective_proven"
-        sentence = SENTENCES[here].format(**words) if here == state else (
+        sentence = SENTENCES[here].format(**words) if which == "sum" or not ran else (
             "A coordinate is clipped to 0 at every input, which explicit pairs with one output prove."
         )  # fmt: skip
         verdict: dict[str, Any] = {
