@@ -11,7 +11,7 @@ from typing import Any
 
 from resnet_diffeo_probe.report.criteria import Criterion, criteria_for
 from resnet_diffeo_probe.report.depth import Chart, depth_charts
-from resnet_diffeo_probe.report.detail import Detail, detail_of
+from resnet_diffeo_probe.report.detail import Detail, basis_of, detail_of
 from resnet_diffeo_probe.report.methods import Methods, methods_for
 from resnet_diffeo_probe.report.quantities import DENSITY, Quantity, quantity
 from resnet_diffeo_probe.report.states import MAPS, STATES, State
@@ -34,7 +34,7 @@ class Page:
     units: list[Unit]
     analysed: int
     incomplete: str | None
-    verdicts: tuple[Verdict, Verdict]
+    verdicts: list[tuple[Verdict, list[tuple[str, str]]]]
     tallies: list[tuple[str, list[tuple[State, int]]]]
     states: list[State]
     columns: list[Quantity]
@@ -57,7 +57,7 @@ def page_of(result: Mapping[str, Any]) -> Page:
         units=units,
         analysed=sum(unit.record["status"] in ("complete", "partial") for unit in units),
         incomplete=_incomplete(units),
-        verdicts=network_verdicts(result),
+        verdicts=[(verdict, basis_of(verdict)) for verdict in network_verdicts(result)],
         tallies=_tallies(units),
         states=list(STATES.values()),
         columns=[

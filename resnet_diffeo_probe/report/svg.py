@@ -23,7 +23,7 @@ _VARIABLES = {
     GRID: "var(--grid,#e3e6ea)",
     BLUE: "var(--mark-blue,#2166ac)",
     RED: "var(--mark-red,#7f0000)",
-    ORANGE: "var(--mark-orange,#b87900)",
+    ORANGE: "var(--mark-orange,#8f5f00)",
     GREY: "var(--mark-grey,#9aa1aa)",
 }
 
