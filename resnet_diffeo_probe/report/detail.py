@@ -12,7 +12,7 @@ from resnet_diffeo_probe.report.summary import Summary, value_of
 from resnet_diffeo_probe.report.text import count, duration, number, plural, shape
 from resnet_diffeo_probe.report.units import Unit, Verdict
 
-__all__ = ["Cell", "Detail", "detail_of"]
+__all__ = ["Cell", "Detail", "basis_of", "detail_of"]
 
 Row = Mapping[str, Any]
 _PLAN_FIRST = ("method", "cut")
@@ -76,7 +76,7 @@ def detail_of(unit: Unit, inputs: Mapping[str, Any], *, is_open: bool) -> Detail
         unit=unit,
         is_open=is_open,
         facts=_facts(unit),
-        evidence=[(verdict, _basis(verdict)) for verdict in unit.verdicts],
+        evidence=[(verdict, basis_of(verdict)) for verdict in unit.verdicts],
         summaries=[(quantity, unit.summary(quantity.key)) for quantity in quantities],
         quantities=quantities,
         inputs=table,
@@ -99,11 +99,17 @@ def _facts(unit: Unit) -> list[tuple[str, str]]:
     ]
 
 
-def _basis(verdict: Verdict) -> list[tuple[str, str]]:
+def basis_of(verdict: Verdict) -> list[tuple[str, str]]:
+    """Return what a verdict rests on as names and values, both text."""
     evidence = dict(verdict.evidence)
     named = evidence.pop("inputs", [])
-    basis = [("inputs", ", ".join(named))] if named else []
+    basis = [("inputs", _some(named))] if named else []
     return basis + [(key.replace("_", " "), _plain(value)) for key, value in sorted(evidence.items())]
+
+
+def _some(names: list[str], most: int = 8) -> str:
+    shown = ", ".join(names[:most])
+    return shown if len(names) <= most else f"{shown} and {len(names) - most:,} more"
 
 
 def _plain(value: Any) -> str:
