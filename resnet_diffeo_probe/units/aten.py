@@ -8,7 +8,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
-from resnet_diffeo_probe.units.tape import spelling
+from resnet_diffeo_probe.units.values import spelling
 
 __all__ = ["FIRST_RESULT_ONLY", "from_operator"]
 
@@ -17,8 +17,17 @@ _Call = tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]
 
 # these return statistics beside the value; their translations return the value alone
 FIRST_RESULT_ONLY = frozenset(
-    "native_batch_norm cudnn_batch_norm miopen_batch_norm _native_batch_norm_legit_no_training _batch_norm_no_update "
-    "native_layer_norm native_group_norm max_pool2d_with_indices max_pool3d_with_indices".split()
+    [
+        "native_batch_norm",
+        "cudnn_batch_norm",
+        "miopen_batch_norm",
+        "_native_batch_norm_legit_no_training",
+        "_batch_norm_no_update",
+        "native_layer_norm",
+        "native_group_norm",
+        "max_pool2d_with_indices",
+        "max_pool3d_with_indices",
+    ]
 )
 
 
@@ -31,7 +40,8 @@ def from_operator(operator: torch._ops.OpOverload, args: tuple[Any, ...], kwargs
         kwargs: its keyword arguments.
 
     Returns:
-        (function, args, kwargs) of the same operation; the operator itself where there is no other word for it.
+        (function, args, kwargs) of the same operation; the operator itself where there is no other word for
+        it.
     """
     name = spelling(operator)
     if translate := _TRANSLATIONS.get(name.rstrip("_")):
@@ -54,12 +64,13 @@ def _named(operator: torch._ops.OpOverload, args: tuple[Any, ...], kwargs: dict[
 def _convolution(given: dict[str, Any]) -> _Call:
     rank = len(given["stride"])
     operands = (given["input"], given["weight"], given["bias"])
+    function: Callable[..., Any]
+    sizes = ["stride", "padding", "dilation", "groups"]
     if given["transposed"]:
         function = (torch.conv_transpose1d, torch.conv_transpose2d, torch.conv_transpose3d)[rank - 1]
-        sizes = ("stride", "padding", "output_padding", "groups", "dilation")
+        sizes = ["stride", "padding", "output_padding", "groups", "dilation"]
     else:
         function = (torch.conv1d, torch.conv2d, torch.conv3d)[rank - 1]
-        sizes = ("stride", "padding", "dilation", "groups")
     return function, (*operands, *(given[size] for size in sizes)), {}
 
 

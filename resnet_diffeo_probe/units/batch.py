@@ -1,4 +1,4 @@
-"""Making the batch size of a tape free: what changes when one more sample is taped, depends on the batch size."""
+"""Making the batch size of a tape free: what changes with one more sample depends on the batch size."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from resnet_diffeo_probe.units.tape import Call, Tape, Value
+from resnet_diffeo_probe.units.tape import Tape
+from resnet_diffeo_probe.units.values import Call, Value
 
 __all__ = ["BatchInt", "TapesDifferError", "free_batch_size"]
 
@@ -34,8 +35,8 @@ def free_batch_size(tape: Tape, longer: Tape) -> None:
         longer: the tape of B + 1 samples.
 
     Raises:
-        TapesDifferError: the model ran other operations on the other batch, or used numbers that depend on it in
-            a way that is not affine.
+        TapesDifferError: the model ran other operations on the other batch, or used numbers that depend on
+            it in a way that is not affine.
     """
     if len(tape.calls) != len(longer.calls):
         raise TapesDifferError(

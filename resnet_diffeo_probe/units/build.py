@@ -12,7 +12,8 @@ from resnet_diffeo_probe.units import functional
 from resnet_diffeo_probe.units.aten import FIRST_RESULT_ONLY
 from resnet_diffeo_probe.units.batch import BatchInt
 from resnet_diffeo_probe.units.normalize import Alias, normalize
-from resnet_diffeo_probe.units.tape import Call, Tape, Value, map_structure, spelling
+from resnet_diffeo_probe.units.tape import Tape
+from resnet_diffeo_probe.units.values import Call, Value, map_structure, spelling
 
 __all__ = ["assemble", "build"]
 
@@ -20,8 +21,8 @@ __all__ = ["assemble", "build"]
 def assemble(graph: fx.Graph, tensors: dict[str, Any], name: str = "RebuiltNetwork") -> fx.GraphModule:
     """Make a module of a graph.
 
-    Every tensor is wrapped anew: the memory is shared, the objects are not, so that converting or freezing the
-    produced module leaves their owner's parameters alone.
+    Every tensor is wrapped anew: the memory is shared, the objects are not, so that converting or freezing
+    the produced module leaves their owner's parameters alone.
 
     Args:
         graph: its `get_attr` and `call_module` targets are keys of `tensors`.

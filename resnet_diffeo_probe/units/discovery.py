@@ -32,8 +32,8 @@ class Discovery:
         rejected: sums that are no units.
 
     Attributes:
-        graph: the network in eval mode; one placeholder, output in plain containers (see `tape.plain`). Shares the
-            memory of the model's parameters.
+        graph: the network in eval mode; one placeholder, output in plain containers (see `values.plain`).
+            Shares the memory of the model's parameters.
         units: in execution order.
         rejected: sums, and operations resembling sums, that are not units, with the reason.
         batch_is_free: whether `graph` takes other batch sizes than the example's.
@@ -79,8 +79,8 @@ class Discovery:
     def with_taps(self) -> fx.GraphModule:
         """Return the network with an `nn.Identity` at every unit's input, branch, sum and output.
 
-        The taps are the submodules `taps.<unit.tap_name>.{input,branch,sum,output}`: plain forward hooks and captum's
-        layer methods work on them.
+        The taps are the submodules `taps.<unit.tap_name>.{input,branch,sum,output}`: plain forward hooks
+        and captum's layer methods work on them.
         """
         return tapped(self.graph, self._plans, self.units)
 
@@ -118,8 +118,8 @@ class Discovery:
 def discover(model: nn.Module, example: Tensor) -> Discovery:
     """Find the residual units of a module.
 
-    The module runs a few times in eval mode and is left exactly as it was. Every unit is checked on the example: its
-    sum map and its output must reproduce what went through the network.
+    The module runs a few times in eval mode and is left exactly as it was. Every unit is checked on the
+    example: its sum map and its output must reproduce what went through the network.
 
     Args:
         model: any module that takes one batch.

@@ -1,7 +1,7 @@
 """Dominators: the node that every path from the input to an operation passes through.
 
-K. D. Cooper, T. J. Harvey, K. Kennedy, "A simple, fast dominance algorithm" (2001); on a graph without cycles one
-sweep in execution order is enough.
+K. D. Cooper, T. J. Harvey, K. Kennedy, "A simple, fast dominance algorithm" (2001); on a graph without
+cycles one sweep in execution order is enough.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Pure functions that a rebuilt graph calls where PyTorch itself only has an in-place or Python-level spelling."""
+"""Pure functions that a rebuilt graph calls where PyTorch only has an in-place spelling."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def batch_size(x: Tensor, per_sample: int = 1, extra: int = 0) -> int:
     return per_sample * x.size(0) + extra
 
 
-def setitem(x: Tensor, index: Any, value: Tensor | complex) -> Tensor:
+def setitem(x: Tensor, index: Any, value: Tensor | float) -> Tensor:
     """Return a copy of `x` with `x[index] = value` done on the copy."""
     result = x.clone()
     result[index] = value

@@ -51,22 +51,23 @@ _ACTIVATIONS = _of(
     torch,
     F,
     torch.Tensor,
-    names="relu relu6 leaky_relu prelu rrelu elu selu celu gelu silu mish hardswish hardsigmoid hardtanh sigmoid tanh "
-    "softplus softsign logsigmoid hardshrink softshrink tanhshrink threshold clamp clamp_min clamp_max glu sin cos "
-    "exp square abs erf",
+    names="relu relu6 leaky_relu prelu rrelu elu selu celu gelu silu mish hardswish hardsigmoid hardtanh "
+    "sigmoid tanh softplus softsign logsigmoid hardshrink softshrink tanhshrink threshold clamp clamp_min "
+    "clamp_max sin cos exp square abs erf",
 )
 _NORMS = _of(torch, F, names="batch_norm layer_norm group_norm instance_norm rms_norm local_response_norm")
 _POOLS = _of(
     torch,
     F,
-    names="max_pool1d max_pool2d max_pool3d avg_pool1d avg_pool2d avg_pool3d lp_pool1d lp_pool2d adaptive_avg_pool1d "
-    "adaptive_avg_pool2d adaptive_avg_pool3d adaptive_max_pool1d adaptive_max_pool2d adaptive_max_pool3d",
+    names="max_pool1d max_pool2d max_pool3d avg_pool1d avg_pool2d avg_pool3d lp_pool1d lp_pool2d "
+    "adaptive_avg_pool1d adaptive_avg_pool2d adaptive_avg_pool3d adaptive_max_pool1d "
+    "adaptive_max_pool2d adaptive_max_pool3d",
 )
 _UPSAMPLING = _of(
     torch,
     F,
-    names="interpolate upsample upsample_nearest upsample_bilinear conv_transpose1d conv_transpose2d conv_transpose3d "
-    "pixel_shuffle max_unpool1d max_unpool2d max_unpool3d grid_sample repeat_interleave",
+    names="interpolate upsample upsample_nearest upsample_bilinear conv_transpose1d conv_transpose2d "
+    "conv_transpose3d pixel_shuffle max_unpool1d max_unpool2d max_unpool3d grid_sample repeat_interleave",
 )
 _SPLITS = _of(
     torch,
@@ -123,7 +124,7 @@ def is_slice(node: fx.Node) -> bool:
 
 
 def is_pad(node: fx.Node) -> bool:
-    """Say whether the operation borders a tensor with constants (also spelled as concatenation with zeros)."""
+    """Say whether the operation borders a tensor with constants (or concatenates zeros)."""
     if node.target is torch.cat:
         operands = node.args[0] if isinstance(node.args[0], (list, tuple)) else ()
         return sum(isinstance(part, fx.Node) and not _is_zero(part) for part in operands) == 1
@@ -132,7 +133,7 @@ def is_pad(node: fx.Node) -> bool:
 
 def _is_zero(node: fx.Node) -> bool:
     """Say whether a node is constant, or the zeros that `x.mul(0)` spells."""
-    return not node.meta["data"] or (node.target is torch.mul and node.args[1] == 0)
+    return not node.meta["data"] or (node.target is torch.mul and _is_number(node.args[1], 0))
 
 
 def is_scale(node: fx.Node) -> bool:

@@ -24,7 +24,7 @@ class _FunctionMode(TorchFunctionMode):
         super().__init__()
         self._tape = tape
 
-    def __torch_function__(  # noqa: D102
+    def __torch_function__(
         self, func: Callable[..., Any], types: Any, args: Any = (), kwargs: Any = None
     ) -> Any:
         return self._tape.run(func, tuple(args), dict(kwargs or {}))
@@ -38,11 +38,12 @@ class _DispatchMode(TorchDispatchMode):
         self._tape = tape
         self._alive: list[Any] = []
 
-    def __torch_dispatch__(  # noqa: D102
+    def __torch_dispatch__(
         self, func: Callable[..., Any], types: Any, args: Any = (), kwargs: Any = None
     ) -> Any:
         result = self._tape.run(func, tuple(args), dict(kwargs or {}))
-        # the interpreter holds tensors where Python does not see them: their Python halves must not be recycled
+        # the interpreter holds tensors where Python does not see them: their Python halves must not be
+        # recycled
         self._alive.append(result)
         return result
 
@@ -75,7 +76,7 @@ def record(model: nn.Module, example: Tensor, *, dispatched: bool = False) -> Ta
     with _module_stack(tape):
         if dispatched:
             # fused kernels of the just-in-time compiler are opaque
-            with torch.jit.optimized_execution(False), mode:
+            with torch.jit.optimized_execution(False), mode:  # type: ignore[attr-defined]
                 output = model(example)
         else:
             with mode:

@@ -31,7 +31,7 @@ class RejectedSum:
 
 @dataclass(frozen=True)
 class UnitPlan:
-    """A residual unit in terms of the nodes of one graph; nodes by name, so that a plan fits every copy of it.
+    """A residual unit in the nodes of one graph, by name, so that a plan fits every copy of the graph.
 
     Attributes:
         name: unique name of the unit.

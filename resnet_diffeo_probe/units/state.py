@@ -19,9 +19,10 @@ __all__ = ["borrowed"]
 def borrowed(model: nn.Module) -> Iterator[None]:
     """Put a model in eval mode without gradients, and undo everything that happens to it meanwhile.
 
-    Training flags are set one by one, not by calling `model.eval()`, which some models override with side effects.
-    Undone: flags, buffers, attributes that a forward pass caches, and the random state of Python, NumPy and torch.
-    Parameters are restored by object; a forward pass that writes into a parameter's memory is not undone.
+    Training flags are set one by one, not by calling `model.eval()`, which some models override with side
+    effects. Undone: flags, buffers, attributes that a forward pass caches, and the random state of Python,
+    NumPy and torch. Parameters are restored by object; a forward pass that writes into a parameter's memory
+    is not undone.
 
     Args:
         model: the module; in eval mode inside the block.
@@ -100,13 +101,13 @@ def _unchanged(container: Any, content: Any) -> bool:
 
 def _random_state() -> tuple[Any, ...]:
     devices = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else None
-    return random.getstate(), np.random.get_state(), torch.get_rng_state(), devices  # noqa: NPY002
+    return random.getstate(), np.random.get_state(), torch.get_rng_state(), devices
 
 
 def _restore_random_state(state: tuple[Any, ...]) -> None:
     python, numpy, torch_state, devices = state
     random.setstate(python)
-    np.random.set_state(numpy)  # noqa: NPY002
+    np.random.set_state(numpy)
     torch.set_rng_state(torch_state)
     if devices is not None:
         torch.cuda.set_rng_state_all(devices)

@@ -74,7 +74,8 @@ class Cutter:
             name: class name for the produced module.
 
         Returns:
-            A flat module of one placeholder: `get_attr` and `call_function` nodes, no copies, no in-place operation.
+            A flat module of one placeholder: `get_attr` and `call_function` nodes, no copies, no in-place
+            operation.
 
         Raises:
             ValueError: a part of the map needs the batch size of the network, which `start` does not tell.
@@ -155,7 +156,7 @@ class Cutter:
 
 
 def _is_transparent(node: fx.Node) -> bool:
-    """Say whether the node copies its one operand: layout changes, `x + 0`, `x * 1`, casts to the same dtype."""
+    """Say whether the node copies its operand: layout changes, `x + 0`, `x * 1`, idle casts."""
     if node.op != "call_function" or len(node.all_input_nodes) != 1:
         return False
     operand = node.all_input_nodes[0]

@@ -1,14 +1,14 @@
 """The tape: one forward pass of a module written down as a list of functional calls.
 
-A tensor object is a *place* that can be written more than once; a :class:`Value` is written once. The tape keeps,
-for every tensor the model holds, the value that is in it now. An operation in place gives its place a new value, and
-so does it to every view of the same memory.
+A tensor object is a *place* that can be written more than once; a :class:`Value` is written once. The tape
+keeps, for every tensor the model holds, the value that is in it now. An operation in place gives its place
+a new value, and so does it to every view of the same memory.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field, fields, is_dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -16,60 +16,48 @@ from torch import Tensor, nn
 from torch.utils.weak import WeakTensorKeyDictionary
 
 from resnet_diffeo_probe.units import functional
+from resnet_diffeo_probe.units.values import Call, Value, map_structure, plain, spelling, tensors_in
 
-__all__ = ["Call", "Tape", "Value", "leaves", "map_structure", "plain", "spelling"]
+__all__ = ["Tape"]
 
-# Results of these depend on the numbers in a tensor, and leave the world of tensors: the tape follows the path taken.
+# Results of these depend on the numbers in a tensor, and leave the world of tensors: the tape follows the
+# path taken.
 _READS = frozenset(
-    "item tolist numpy __bool__ __int__ __float__ __index__ __complex__ __contains__ __array__ is_nonzero equal "
-    "allclose".split()
+    [
+        "item",
+        "tolist",
+        "numpy",
+        "__bool__",
+        "__int__",
+        "__float__",
+        "__index__",
+        "__complex__",
+        "__contains__",
+        "__array__",
+        "is_nonzero",
+        "equal",
+        "allclose",
+    ]
 )
 # Results of these depend on the shape of their arguments, not on their numbers.
 _SHAPE_ONLY = frozenset(
-    "zeros_like ones_like empty_like full_like new_zeros new_ones new_empty new_full new_tensor rand_like "
-    "randn_like".split()
+    [
+        "zeros_like",
+        "ones_like",
+        "empty_like",
+        "full_like",
+        "new_zeros",
+        "new_ones",
+        "new_empty",
+        "new_full",
+        "new_tensor",
+        "rand_like",
+        "randn_like",
+    ]
 )
-_RESHAPES = frozenset("view reshape flatten unflatten squeeze unsqueeze view_as reshape_as detach".split())
-
-
-@dataclass(eq=False)
-class Value:
-    """What is in a tensor between two writes.
-
-    Attributes:
-        shape: with the batch that was taped.
-        dtype: the tensor's dtype.
-        data: whether it depends on the model's input.
-        leaf: `"input"`, the name of a parameter or buffer, or a tensor that came from elsewhere; None for results.
-        next_shape: the shape when one more sample is taped, if that was done.
-    """
-
-    shape: tuple[int, ...]
-    dtype: torch.dtype
-    data: bool
-    leaf: str | Tensor | None = None
-    next_shape: tuple[int, ...] | None = None
-
-
-@dataclass(eq=False)
-class Call:
-    """One operation.
-
-    Attributes:
-        function: what was called.
-        args: positional arguments, tensors replaced by their values.
-        kwargs: keyword arguments, likewise.
-        results: (path into the function's result, value) for every tensor in it; path `()` is the result itself.
-        owner: the name of the innermost module that was running.
-        writes: whether the function is an in-place one whose single result replaces its target.
-    """
-
-    function: Callable[..., Any]
-    args: tuple[Any, ...]
-    kwargs: dict[str, Any]
-    results: list[tuple[tuple[int, ...], Value]]
-    owner: str
-    writes: bool = False
+_RESHAPES = frozenset(
+    ["view", "reshape", "flatten", "unflatten", "squeeze", "unsqueeze", "view_as", "reshape_as", "detach"]
+)
 
 
 @dataclass(eq=False)
@@ -81,57 +69,6 @@ class _Place:
     call: Call | None = None
     path: tuple[int, ...] = ()
     views: list[_Place] = field(default_factory=list)
-
-
-def map_structure(change: Callable[[Any], Any], tree: Any) -> Any:
-    """Apply `change` to every leaf of nested tuples, lists, dicts and slices."""
-    if isinstance(tree, (tuple, list)):
-        items = [map_structure(change, item) for item in tree]
-        return items if isinstance(tree, list) else tuple(items)
-    if isinstance(tree, dict):
-        return {key: map_structure(change, item) for key, item in tree.items()}
-    if isinstance(tree, slice):
-        return slice(*(map_structure(change, part) for part in (tree.start, tree.stop, tree.step)))
-    return change(tree)
-
-
-def plain(output: Any) -> Any:
-    """Return a model's output in plain containers: dicts, lists and tuples of tensors, numbers and None.
-
-    Mappings (`OrderedDict`, the output classes of Hugging Face) and data classes become dicts without their empty
-    entries, named tuples become tuples, anything else None.
-    """
-    if isinstance(output, Mapping):
-        return {str(key): plain(item) for key, item in output.items() if item is not None}
-    if is_dataclass(output) and not isinstance(output, type):
-        return plain({part.name: getattr(output, part.name) for part in fields(output)})
-    if isinstance(output, (tuple, list)):
-        items = [plain(item) for item in output]
-        return items if isinstance(output, list) else tuple(items)
-    return output if isinstance(output, (Tensor, int, float, str, bool)) else None
-
-
-def spelling(function: Callable[..., Any]) -> str:
-    """Return the bare name of a function: `add_`, `chunk`, `T`; an operator's without its overload."""
-    name = str(getattr(function, "__name__", ""))
-    if name == "__get__":  # reading an attribute of a tensor
-        return str(getattr(getattr(function, "__self__", None), "__name__", ""))
-    return name.split(".")[0]
-
-
-def _tensors(tree: Any) -> Iterator[Tensor]:
-    if isinstance(tree, Tensor):
-        yield tree
-    elif isinstance(tree, (tuple, list)):
-        for item in tree:
-            yield from _tensors(item)
-    elif isinstance(tree, dict):
-        yield from _tensors(list(tree.values()))
-
-
-def leaves(tree: Any) -> list[Tensor]:
-    """Return the tensors in nested containers, in order."""
-    return list(_tensors(tree))
 
 
 def _located(tree: Any, path: tuple[int, ...] = ()) -> Iterator[tuple[tuple[int, ...], Tensor]]:
@@ -161,11 +98,11 @@ def _written_arguments(
     schema = getattr(function, "_schema", None)
     if schema is None:
         return []
-    written = []
+    written: list[Tensor] = []
     for position, argument in enumerate(schema.arguments):
         if argument.alias_info is not None and argument.alias_info.is_write:
             given = args[position] if position < len(args) else kwargs.get(argument.name)
-            written.extend(_tensors(given))
+            written.extend(tensors_in(given))
     return written
 
 
@@ -181,7 +118,8 @@ class Tape:
         input: the value of the example.
         output: the module's result, tensors replaced by values; mappings and data classes become plain dicts.
         result: the same with its tensors.
-        reads: names of modules that turned numbers of a tensor into Python values (the tape holds for this path).
+        reads: names of modules that turned numbers of a tensor into Python values (the tape holds for this
+            path).
     """
 
     def __init__(self, model: nn.Module, example: Tensor):
@@ -227,7 +165,7 @@ class Tape:
         name = spelling(function)
         if name == "__iter__":  # an iterator would hand out tensors that the tape never saw
             return iter(self.run(torch.unbind, (args[0], 0), {}))
-        given = [*_tensors(args), *_tensors(kwargs)]
+        given = [*tensors_in(args), *tensors_in(kwargs)]
         before = [_version(tensor) for tensor in given]
         call = Call(
             function,
@@ -240,7 +178,7 @@ class Tape:
         result = function(*args, **kwargs)
         if data and name in _READS:
             self.reads.append(call.owner)
-        written = [
+        written: list[Tensor] = [
             tensor for tensor, version in zip(given, before, strict=True) if _version(tensor) != version
         ]
         written += _written_arguments(function, args, kwargs)

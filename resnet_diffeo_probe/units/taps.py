@@ -38,8 +38,8 @@ def observed(
 ) -> tuple[Any, dict[str, UnitActivations]]:
     """Run a rebuilt network and keep what goes through its units.
 
-    The network computes exactly what it computes otherwise: a branch that is no single node (a subtraction, a factor,
-    several parts) is computed beside it.
+    The network computes exactly what it computes otherwise: a branch that is no single node (a subtraction,
+    a factor, several parts) is computed beside it.
 
     Args:
         module: the network.
@@ -56,9 +56,9 @@ def observed(
         for plan in plans:
             branch = scaled_sum(graph, [(nodes[term.node], term.scale) for term in plan.branch])
             seen[plan.name] = (nodes[plan.input], branch, nodes[plan.sum], nodes[plan.activation or plan.sum])
-    output.args = ((output.args[0], seen),)  # type: ignore[assignment]
+    output.args = ((output.args[0], seen),)
     with torch.no_grad():
-        result, values = assemble(graph, tensors)(x)
+        result, values = assemble(graph, tensors).forward(x)
     activations = {
         name: UnitActivations(*(value.detach().clone() for value in parts)) for name, parts in values.items()
     }
@@ -70,8 +70,8 @@ def tapped(
 ) -> fx.GraphModule:
     """Put `nn.Identity` taps into a copy of a rebuilt network.
 
-    A sum whose branch is no single node is rewritten as shortcut + branch, equal up to rounding; every other sum is
-    left as it is.
+    A sum whose branch is no single node is rewritten as shortcut + branch, equal up to rounding; every
+    other sum is left as it is.
 
     Args:
         module: the network; not changed.

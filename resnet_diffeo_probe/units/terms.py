@@ -32,8 +32,8 @@ class Sum:
 def terms_of(node: fx.Node, flow: DataFlow) -> Sum:
     """Take a sum apart.
 
-    An inner sum `(x + f) + g` is taken apart too, if nothing else reads it, it has the same shape, and its terms have
-    the same common dominator as the whole: then f and g are two parts of one branch.
+    An inner sum `(x + f) + g` is taken apart too, if nothing else reads it, it has the same shape, and its
+    terms have the same common dominator as the whole: then f and g are two parts of one branch.
 
     Args:
         node: a `torch.add` or `torch.sub` of two tensors.
@@ -77,7 +77,7 @@ def _is_inner(operand: fx.Node, whole: fx.Node, start: fx.Node, flow: DataFlow) 
 
 
 def owner_name(nodes: Sequence[fx.Node]) -> str:
-    """Return the innermost module that all the nodes belong to, by what ran them or whose parameters they read."""
+    """Return the innermost module around all the nodes, by what ran them or whose parameters they read."""
     owners = [node.meta["owner"] for node in nodes if node.meta["owner"]]
     if not owners:
         owners = [

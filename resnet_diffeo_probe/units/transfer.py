@@ -9,7 +9,7 @@ from torch import Tensor, fx, nn
 
 from resnet_diffeo_probe.units.build import assemble
 from resnet_diffeo_probe.units.subgraph import attribute
-from resnet_diffeo_probe.units.tape import map_structure
+from resnet_diffeo_probe.units.values import map_structure
 
 __all__ = ["transferred"]
 
@@ -21,8 +21,8 @@ def transferred(
 
     Args:
         module: as `build` makes it.
-        dtype: a floating-point dtype for floating-point tensors, and for floating-point dtypes that the network's
-            code names in casts and new tensors; None keeps them.
+        dtype: a floating-point dtype for floating-point tensors, and for floating-point dtypes that the
+            network's code names in casts and new tensors; None keeps them.
         device: likewise for devices.
 
     Returns:

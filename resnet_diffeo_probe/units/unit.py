@@ -39,12 +39,14 @@ class UnitActivations:
 class ResidualUnit:
     """A residual unit: shortcut s, branch F, sum map g = s + F, activation a.
 
-    The maps are flat functional graphs of one placeholder, batch first: `get_attr` nodes (tensors, by the names they
-    have in the network; `folded_...` for what depends on parameters alone) and `call_function` nodes in the vocabulary
-    of `normalize`. `node.meta["shape"]` is each value's shape with the batch that was taped.
+    The maps are flat functional graphs of one placeholder, batch first: `get_attr` nodes (tensors, by the
+    names they have in the network; `folded_...` for what depends on parameters alone) and `call_function`
+    nodes in the vocabulary of `normalize`. `node.meta["shape"]` is each value's shape with the batch that
+    was taped.
 
     Attributes:
-        name: path of the module that owns the addition; `#2`, `#3` when it adds, or is applied, more than once.
+        name: path of the module that owns the addition; `#2`, `#3` when it adds, or is applied, more than
+            once.
         index: position among the network's units.
         shortcut: `identity`, `projection`, `padding` or `pooling`.
         activation: name of the activation after the addition, e.g. `"relu"`, or None.
