@@ -112,7 +112,10 @@ def _symbols(sentence: str) -> Markup:
 
 def _visible(value: Any) -> Any:
     """Write out control characters in every string that a template prints, wherever it came from."""
-    return text.visible(value) if isinstance(value, str) and not isinstance(value, Markup) else value
+    if isinstance(value, Markup):
+        # made of names in places; an escape such as \x1b holds nothing that HTML could take for its own
+        return Markup("\n".join(map(text.visible, value.split("\n"))))  # noqa: S704 - was markup before
+    return text.visible(value) if isinstance(value, str) else value
 
 
 def _embedded(result: Mapping[str, Any]) -> Markup:

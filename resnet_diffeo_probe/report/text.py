@@ -58,12 +58,16 @@ def number(value: float | None, digits: int = 4) -> str:
     """Return a number to so many significant digits; `∞`, `−∞` and `—` (none) for what is not one."""
     if value is None:
         return "\u2014"
+    # by the rounded value: 9999.6 is 10,000 to four digits
+    magnitude = abs(float(f"{value:.{digits - 1}e}")) if isinstance(value, float) else abs(value)
     if math.isinf(value):
         written = "∞" if value > 0 else "-∞"
-    elif _is_short_whole(value) or 1e4 <= abs(value) < 1e7:
+    elif magnitude == 0:
+        written = "0"
+    elif _is_short_whole(value) or 10 ** (digits - 1) <= magnitude < 1e7:
         written = f"{value:,.0f}"
-    elif 1e-3 <= abs(value) < 1e4:
-        written = f"{value:.{digits}g}" if abs(value) < 1e3 or digits > 3 else f"{value:,.0f}"
+    elif 1e-3 <= magnitude < 1e7:
+        written = f"{value:.{digits}g}"
     else:
         written = _scientific(value, digits)
     return written.replace("-", MINUS)
