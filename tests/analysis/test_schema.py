@@ -1,0 +1,312 @@
+"""result.json: what is valid, what is refused, and with which words."""
+
+import copy
+import json
+import math
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from jsonschema import Draft202012Validator
+
+from resnet_diffeo_probe.analysis import schema
+from resnet_diffeo_probe.analysis.schema import ResultError, load_schema, read_result, validate, write_result
+from resnet_diffeo_probe.errors import DiffeoProbeError, OutputError
+from resnet_diffeo_probe.finding import Evidence, Finding, Status
+
+SMALL = {
+    "schema_version": "1.0",
+    "tool": {
+        "name": "diffeo-probe",
+        "version": "0.1.0",
+        "command": "diffeo-probe analyze model.pth",
+        "started": "2025-03-14T09:26:53.25+00:00",
+        "seconds": 1.5,
+        "seed": None,
+        "dtype": "float64",
+        "device": "cpu",
+        "configuration": {"units": None, "measures": ["sign", "logabsdet"], "n": 1},
+        "environment": {"python": "3.12.3", "threads": 2},
+    },
+    "model": {
+        "file": "model.pth",
+        "sha256": None,
+        "format": "state dict",
+        "architecture": "resnet20",
+        "architecture_assumed": False,
+        "parameters": 0,
+        "num_classes": None,
+        "notes": [],
+        "rejected_sums": [{"name": "add_7", "reason": "no common dominator"}],
+    },
+    "inputs": {
+        "source": "synthetic",
+        "kind": "synthetic",
+        "count": 1,
+        "shape": [3, 8, 8],
+        "names": ["synthetic-0"],
+        "labels": None,
+        "preprocessing": {"mean": None, "std": None, "size": 8, "preset": None},
+        "seed": 0,
+        "accuracy": None,
+        "skipped": [],
+    },
+    "units": [
+        {
+            "name": "layer1.0",
+            "index": 0,
+            "shortcut": "identity",
+            "activation": None,
+            "input_shape": [4, 8, 8],
+            "output_shape": [4, 8, 8],
+            "dimension": 256,
+            "status": "complete",
+            "reason": None,
+            "plan": {"method": "dense", "cut": None, "memory_bytes": 524288},
+            "seconds": 0.25,
+            "planned": 1,
+            "done": 1,
+        }
+    ],
+    "measurements": [
+        {"unit": "layer1.0", "input": "synthetic-0", "quantity": "sign", "value": 1, "evidence": "exact",
+         "status": "ok"},
+        {
+            "unit": "layer1.0",
+            "input": None,
+            "quantity": "lipschitz_bound",
+            "value": 0.9,
+            "evidence": "certified",
+            "status": "ok",
+            "interval": [0.0, 0.9],
+        },
+    ],
+    "verdicts": [
+        {
+            "unit": None,
+            "map": "sum",
+            "state": "no_violation_found",
+            "domain": None,
+            "arithmetic": None,
+            "sentence": "One sign at one input.",
+            "counts": {"positive": 1, "negative": 0, "zero": 0, "undetermined": 0, "not_run": 0},
+            "violating_share_upper_95": 0.95,
+            "evidence": {"inputs": ["synthetic-0"], "anything": {"nested": True}},
+        }
+    ],
+}  # fmt: skip
+
+
+@pytest.fixture
+def small():
+    return copy.deepcopy(SMALL)
+
+
+def put(result, path, value):
+    *way, last = path
+    for step in way:
+        result = result[step]
+    result[last] = value
+
+
+def test_the_schema_is_a_schema_and_a_fresh_copy():
+    Draft202012Validator.check_schema(load_schema())
+    load_schema().clear()
+    assert load_schema()["properties"]["schema_version"]["const"] == schema.SCHEMA_VERSION
+
+
+def test_the_schema_speaks_the_vocabulary_of_findings():
+    properties = load_schema()["$defs"]["measurement"]["properties"]
+    assert properties["evidence"]["enum"] == [word.value for word in Evidence]
+    assert properties["status"]["enum"] == [word.value for word in Status]
+
+
+def test_a_small_result_is_valid(small):
+    validate(small)
+
+
+@pytest.mark.parametrize(
+    "finding",
+    [
+        Finding(-972.5, error=1e-9, dtype="float64"),
+        Finding(0.1, Evidence.ESTIMATED, interval=(0.0, 0.2), seed=3),
+        Finding(0, status=Status.SINGULAR),
+        Finding.missing(Status.ERROR, "out of memory"),
+        Finding.missing(Status.NOT_APPLICABLE, "changes the dimension", Evidence.NOT_APPLICABLE),
+    ],
+)
+def test_every_finding_is_a_valid_row(small, finding):
+    row = {"unit": "layer1.0", "input": "synthetic-0", "quantity": "q_1", **finding.to_json()}
+    small["measurements"].append(row)
+    validate(small)
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "place"),
+    [
+        (["extra"], 1, "the whole"),
+        (["tool", "started"], "yesterday", "tool.started"),
+        (["tool", "seconds"], -1, "tool.seconds"),
+        (["tool", "configuration", "nested"], {"a": 1}, "tool.configuration.nested"),
+        (["model", "sha256"], "ABC", "model.sha256"),
+        (["model", "parameters"], True, "model.parameters"),
+        (["inputs", "kind"], "video", "inputs.kind"),
+        (["inputs", "names"], ["a", "a"], "inputs.names"),
+        (["inputs", "labels"], ["a", "b"], "inputs.labels"),
+        (["inputs", "preprocessing", "size"], [8], "inputs.preprocessing.size"),
+        (["units", 0, "shortcut"], "none", r"units\[0\].shortcut"),
+        (["units", 0, "plan"], {}, r"units\[0\].plan"),
+        (["units", 0, "done"], 1.5, r"units\[0\].done"),
+        (["measurements", 0, "value"], "1", r"measurements\[0\].value"),
+        (["measurements", 0, "value"], math.nan, r"measurements\[0\].value"),
+        (["measurements", 1, "interval"], [0.0, math.inf], r"measurements\[1\].interval\[1\]"),
+        (["measurements", 0, "value"], None, r"measurements\[0\].value: status is ok"),
+        (["measurements", 0, "unit"], "layer9", r"measurements\[0\].unit"),
+        (["measurements", 0, "input"], "other", r"measurements\[0\].input"),
+        (["measurements", 0, "quantity"], "Log Det", r"measurements\[0\].quantity"),
+        (["measurements", 0, "status"], "fine", r"measurements\[0\].status"),
+        (["verdicts", 0, "unit"], "layer9", r"verdicts\[0\].unit"),
+        (["verdicts", 0, "state"], "good", r"verdicts\[0\].state"),
+        (["verdicts", 0, "violating_share_upper_95"], 1.5, r"verdicts\[0\].violating_share_upper_95"),
+        (["verdicts", 0, "counts", "positive"], -1, r"verdicts\[0\].counts.positive"),
+        (["verdicts", 0, "evidence", "share"], math.nan, r"verdicts\[0\].evidence.share"),
+    ],
+)
+def test_a_wrong_value_is_named_by_its_place(small, path, value, place):
+    put(small, path, value)
+    with pytest.raises(ResultError, match=f"not a valid result: {place}") as raised:
+        validate(small)
+    assert raised.value.fix
+    assert isinstance(raised.value, DiffeoProbeError)
+
+
+@pytest.mark.parametrize(
+    "path", [["units", 0], ["measurements", 0], ["verdicts", 0], ["tool"], ["model"], ["inputs"]]
+)
+def test_a_missing_or_unknown_key_is_refused(small, path):
+    node = small
+    for step in path:
+        node = node[step]
+    first = next(iter(node))
+    kept = node.pop(first)
+    with pytest.raises(ResultError, match=first):
+        validate(small)
+    node[first] = kept
+    node["unheard_of"] = 1
+    with pytest.raises(ResultError, match="unheard_of"):
+        validate(small)
+
+
+@pytest.mark.parametrize("key", ["units", "measurements", "verdicts"])
+def test_rows_appear_once(small, key):
+    small[key].append(copy.deepcopy(small[key][0]))
+    with pytest.raises(ResultError, match=rf"{key}\[\d\]"):
+        validate(small)
+
+
+@pytest.mark.parametrize("value", [None, [], "text", 3, True, {}])
+def test_what_is_no_result_at_all(value):
+    with pytest.raises(ResultError, match="not a result"):
+        validate(value)
+
+
+def test_another_version_is_told_apart_from_nonsense(small):
+    small["schema_version"] = "2.0"
+    small["units"] = "in another form"
+    with pytest.raises(ResultError, match=r"schema version '2\.0'") as raised:
+        validate(small)
+    assert raised.value.code == "result-version"
+
+
+def test_written_and_read_again(small, tmp_path):
+    small["units"][0]["reason"] = "lone \ud800 surrogate, bidi \u202e, \x1b[31m"
+    small["measurements"][0]["value"] = 0.1 + 0.2
+    path = tmp_path / "result.json"
+    path.write_text("older")
+    write_result(small, path)
+    assert read_result(path) == small
+    assert [file.name for file in tmp_path.iterdir()] == ["result.json"]
+    assert "NaN" not in path.read_text()
+
+
+def test_an_invalid_result_is_not_written(small, tmp_path):
+    small["measurements"][0]["value"] = math.inf
+    with pytest.raises(ResultError):
+        write_result(small, tmp_path / "result.json")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_folder_that_is_not_there(small, tmp_path):
+    with pytest.raises(OutputError, match="cannot be written"):
+        write_result(small, tmp_path / "no" / "result.json")
+
+
+@pytest.mark.parametrize(
+    ("raw", "code"),
+    [
+        (b"", "result-truncated"),
+        (b"  \n", "result-truncated"),
+        (json.dumps(SMALL).encode()[:700], "result-truncated"),
+        (json.dumps(SMALL).encode()[:-1], "result-truncated"),
+        (b"<html>report</html>", "result-not-json"),
+        (b"PK\x03\x04\xff\xfe", "result-not-json"),
+        (b'{"schema_version": NaN}', "result-not-json"),
+        (b"[" * 100_000, "result-not-json"),
+        (b'{"schema_version": ' + b"1" * 5000 + b"}", "result-not-json"),
+        (b"[]", "result-invalid"),
+        (b'{"schema_version": "0.9"}', "result-version"),
+        (b'{"schema_version": "1.0"}', "result-invalid"),
+        (json.dumps(SMALL).replace("1.5", "1e999").encode(), "result-invalid"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else f"{len(value)} bytes",
+)
+def test_files_that_are_no_results(tmp_path, raw, code):
+    path = tmp_path / "result.json"
+    path.write_bytes(raw)
+    with pytest.raises(ResultError, match=r"result\.json") as raised:
+        read_result(path)
+    assert raised.value.code == code
+    assert raised.value.exit_code == 3
+
+
+def test_a_byte_order_mark_is_no_obstacle(tmp_path):
+    path = tmp_path / "result.json"
+    path.write_bytes(b"\xef\xbb\xbf" + json.dumps(SMALL).encode())
+    assert read_result(str(path)) == SMALL
+
+
+def test_missing_folder_and_large_files(tmp_path):
+    with pytest.raises(ResultError, match="No such file"):
+        read_result(tmp_path / "result.json")
+    with pytest.raises(ResultError, match="not a file"):
+        read_result(tmp_path)
+    path = tmp_path / "result.json"
+    path.write_text(json.dumps(SMALL))
+    with pytest.raises(ResultError, match="too large") as raised:
+        read_result(path, max_bytes=1000)
+    assert raised.value.code == "result-too-large"
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=8,
+)
+
+
+@settings(max_examples=150)
+@given(
+    st.sampled_from(
+        [("tool",), ("model", "notes"), ("inputs",), ("units",), ("units", 0), ("measurements",),
+         ("measurements", 0),
+         ("measurements", 0, "input"), ("verdicts", 0), ("verdicts", 0, "unit"), ("schema_version",)]
+    ),
+    JSON,
+)  # fmt: skip
+def test_nonsense_anywhere_is_a_clear_error_never_a_crash(path, value):
+    result = copy.deepcopy(SMALL)
+    put(result, path, value)
+    try:
+        validate(result)
+    except ResultError as error:
+        assert error.what
