@@ -43,9 +43,10 @@ def tensor_velocity(
     for kernel in kernels[:-1]:
         weights = kernel[:, field]
         if architecture.bias:
-            x = activation(weights[:, :, :-1] @ x + weights[:, :, -1:])
+            x = weights[:, :, :-1] @ x + weights[:, :, -1:]
         else:
-            x = activation(weights @ x)
+            x = weights @ x
+        x = activation(x)
     return kernels[-1][:, field] @ x
 
 

@@ -1,0 +1,53 @@
+"""Make the shipped references and weights from trained networks (see `spirals_training.py`).
+
+python benchmarks/spirals_references.py --trained build/spirals --setting reliable
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from pathlib import Path
+
+from resnet_diffeo_probe.flows.architecture import NETWORKS
+from resnet_diffeo_probe.flows.checkpoint import load_training
+from resnet_diffeo_probe.flows.setting import SETTINGS
+from resnet_diffeo_probe.references.build import PROBABILITIES, network_reference, provenance
+from resnet_diffeo_probe.references.weights import data_file, shipped_weights, store_weights
+
+
+def main() -> None:
+    """Make the files of one setting."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--trained", type=Path, help="folder of checkpoints; without it, the shipped weights")
+    parser.add_argument("--setting", choices=sorted(SETTINGS), default="reliable")
+    options = parser.parse_args()
+    if options.trained is not None:
+        trainings = {
+            network: load_training(options.trained / f"{options.setting}_{network}.npz")
+            for network in NETWORKS
+        }
+        store_weights(trainings, data_file(f"weights_{options.setting}.npz"))
+    networks = {}
+    for network in NETWORKS:
+        begun = time.process_time()
+        networks[network] = network_reference(shipped_weights(options.setting, network))
+        good = len(networks[network]["good_seeds"])
+        print(
+            f"{options.setting} {network}: {good} good seeds, {time.process_time() - begun:.0f} s processor"
+        )
+    command = f"python benchmarks/spirals_references.py --setting {options.setting}"
+    content = {
+        "provenance": provenance(command),
+        "probabilities": list(PROBABILITIES),
+        "networks": networks,
+    }
+    path = data_file(f"references_{options.setting}.json")
+    path.write_text(json.dumps(content, allow_nan=False, separators=(",", ":")) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
