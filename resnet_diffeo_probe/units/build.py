@@ -18,7 +18,9 @@ from resnet_diffeo_probe.units.values import Call, Value, map_structure, spellin
 __all__ = ["assemble", "build"]
 
 
-def assemble(graph: fx.Graph, tensors: dict[str, Any], name: str = "RebuiltNetwork") -> fx.GraphModule:
+def assemble(
+    graph: fx.Graph, tensors: dict[str, Any], name: str = "RebuiltNetwork", *, frozen: bool = False
+) -> fx.GraphModule:
     """Make a module of a graph.
 
     Every tensor is wrapped anew: the memory is shared, the objects are not, so that converting or freezing
@@ -28,9 +30,11 @@ def assemble(graph: fx.Graph, tensors: dict[str, Any], name: str = "RebuiltNetwo
         graph: its `get_attr` and `call_module` targets are keys of `tensors`.
         tensors: by attribute name, tensors or modules.
         name: class name of the module.
+        frozen: drop the parameters' `requires_grad`. Kept by default: torch picks other kernels, equal up
+            to rounding, for parameters without gradients.
 
     Returns:
-        The module, in eval mode, its parameters without gradients.
+        The module, in eval mode.
     """
     wrapped: dict[int, Any] = {}
     root: dict[str, Any] = {}
@@ -38,7 +42,9 @@ def assemble(graph: fx.Graph, tensors: dict[str, Any], name: str = "RebuiltNetwo
         original = tensors[key]
         if id(original) not in wrapped:
             if isinstance(original, nn.Parameter):
-                wrapped[id(original)] = nn.Parameter(original.detach(), requires_grad=False)
+                wrapped[id(original)] = nn.Parameter(
+                    original.detach(), requires_grad=original.requires_grad and not frozen
+                )
             else:
                 wrapped[id(original)] = original.detach() if isinstance(original, Tensor) else original
         root[key] = wrapped[id(original)]

@@ -150,16 +150,24 @@ def discover(model: nn.Module, example: Tensor) -> Discovery:
     return Discovery(rebuilt, kept, [*found.rejected, *refused])
 
 
-def _unfaithful(found: Discovery, example: Tensor) -> list[str]:
-    """Return the names of units that do not reproduce their own activations."""
-    if not found.units:
-        return []
+def _unfaithful(found: Discovery, example: Tensor) -> dict[str, str]:
+    """Return the units that do not reproduce their own activations, with the reason."""
+    if not found.units or example.is_meta:
+        return {}
     _, activations = found.run(example)
-    failed = []
+    failed = {}
     with torch.no_grad():
         for unit in found.units:
             seen = activations[unit.name]
-            total = unit.sum_map(seen.input)
-            if not agree(seen.sum, total) or not agree(seen.output, unit(seen.input)):
-                failed.append(unit.name)
+            if not agree(seen.sum, unit.sum_map(seen.input)) or not agree(seen.output, unit(seen.input)):
+                failed[unit.name] = "its sum map does not reproduce what went through the network"
+            elif not _samples_are_independent(unit, seen.input, free=found.batch_is_free):
+                failed[unit.name] = "its samples depend on each other (batch statistics?)"
     return failed
+
+
+def _samples_are_independent(unit: ResidualUnit, x: Tensor, *, free: bool) -> bool:
+    """Give a sample other company: a unit is a map of one sample, or it has no Jacobian of its own."""
+    if not free:
+        return agree(unit.sum_map(x), unit.sum_map(x.flip(0)).flip(0))
+    return agree(unit.sum_map(x[:1]), unit.sum_map(torch.cat([x[:1], 2 * x[:1]]))[:1])

@@ -17,6 +17,7 @@ __all__ = [
     "is_identity",
     "is_norm",
     "is_pad",
+    "is_piece",
     "is_pool",
     "is_reshape",
     "is_scale",
@@ -121,6 +122,16 @@ def is_reshape(node: fx.Node) -> bool:
 def is_slice(node: fx.Node) -> bool:
     """Say whether the operation picks a part of a tensor."""
     return node.target in _SLICES
+
+
+def is_piece(node: fx.Node) -> bool:
+    """Say whether the operation picks some of the channels (dimension 1) and leaves the rest of the shape."""
+    if not is_slice(node) and node.target is not torch.Tensor.narrow:
+        return False
+    whole, part = node.all_input_nodes[0].meta["shape"], node.meta["shape"]
+    if whole is None or part is None or len(whole) != len(part):
+        return whole is None
+    return bool(part[1:2] != whole[1:2] and part[2:] == whole[2:])
 
 
 def is_pad(node: fx.Node) -> bool:

@@ -97,13 +97,12 @@ def _target(function: Callable[..., Any], bare: str, *, writes: bool) -> Callabl
         if candidate in SIGNATURES:
             return candidate
     is_method = getattr(torch.Tensor, spelling(function), None) is function
-    if writes or is_method:
+    # names with underscores are skipped: every Python object has such methods, modules too
+    if (writes or is_method) and not bare.startswith("__"):
         for module in (torch, F):
             if callable(candidate := getattr(module, bare, None)):
                 return candidate
-        if writes:
-            return functional.on_copy
-    return function
+    return functional.on_copy if writes else function
 
 
 def _positional(target: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Spelled:
@@ -242,6 +241,15 @@ def _cast(dtype: torch.dtype) -> Callable[[_Arguments, _Keywords, Any], Spelled]
     return spell
 
 
+def _addmm(args: _Arguments, kwargs: _Keywords, shape: Any) -> Spelled:
+    """Spell b + x Wᵀ as the linear layer that it is, where W is a parameter."""
+    bias, x, matrix = args[:3]
+    is_transpose = isinstance(matrix, fx.Node) and matrix.target is torch.transpose
+    if kwargs or len(args) > 3 or not is_transpose or _rank(matrix) == 2 or len(bias.meta["shape"]) != 1:
+        return Spelled(torch.addmm, args, kwargs)
+    return Spelled(F.linear, (x, matrix.args[0], bias), {})
+
+
 _SPECIAL: dict[str, Callable[[_Arguments, _Keywords, Any], Spelled]] = {
     **dict.fromkeys(
         ["view", "reshape", "_unsafe_view", "unflatten", "view_as", "reshape_as", "squeeze", "unsqueeze"],
@@ -261,6 +269,7 @@ _SPECIAL: dict[str, Callable[[_Arguments, _Keywords, Any], Spelled]] = {
     "mT": _matrix_transpose,
     "T": _transpose_all,
     "t": _matrix_transpose,
+    "addmm": _addmm,
     "float": _cast(torch.float32),
     "double": _cast(torch.float64),
     "half": _cast(torch.float16),

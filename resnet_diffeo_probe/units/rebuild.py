@@ -103,7 +103,7 @@ def rebuild(model: nn.Module, example: Tensor) -> Rebuilt:
         for dispatched, free in attempts:
             try:
                 return _attempt(model, example, dispatched=dispatched, free=free, earlier=reasons)
-            except (TapesDifferError, RuntimeError, ValueError, TypeError, NotImplementedError) as error:
+            except Exception as error:
                 if not reasons and not dispatched and free:
                     _require_runnable(model, example, error)
                 reasons.append(

@@ -129,7 +129,7 @@ class _Planner:
     ) -> None:
         if any(kinds.is_upsampling(part) for part in everything):
             raise _RejectedError("a path to it is upsampled: it merges scales")
-        if any(kinds.is_split(part) for part in shortcut):
+        if any(kinds.is_split(part) or kinds.is_piece(part) for part in shortcut):
             raise _RejectedError("what would be its shortcut is a piece of a split tensor")
         if set(shortcut) & set(branch):
             raise _RejectedError("its two paths overlap: neither is a function of a common input alone")

@@ -74,8 +74,8 @@ class Cutter:
             name: class name for the produced module.
 
         Returns:
-            A flat module of one placeholder: `get_attr` and `call_function` nodes, no copies, no in-place
-            operation.
+            A flat module of one placeholder, its parameters frozen: `get_attr` and `call_function` nodes,
+            no copies, no in-place operation.
 
         Raises:
             ValueError: a part of the map needs the batch size of the network, which `start` does not tell.
@@ -95,7 +95,7 @@ class Cutter:
         total = scaled_sum(graph, [(value(self._nodes[term.node]), term.scale) for term in terms])
         graph.output(total)
         graph.eliminate_dead_code()
-        return assemble(graph, tensors, name)
+        return assemble(graph, tensors, name, frozen=True)
 
     def _copy(
         self,

@@ -129,7 +129,11 @@ class Tape:
         self.result: Any = None
         self._places: WeakTensorKeyDictionary = WeakTensorKeyDictionary()
         self._stack: list[str] = []
-        self._module_names = {id(module): name for name, module in model.named_modules()}
+        # compiled modules do not say which of their parts is running: their operations go by their parameters
+        self._module_names = {
+            id(module): "" if isinstance(module, torch.jit.ScriptModule) else name
+            for name, module in model.named_modules()
+        }
         self._leaf_names: dict[int, str] = {}
         for name, tensor in [*model.named_parameters(), *model.named_buffers()]:
             self._leaf_names.setdefault(id(tensor), name)

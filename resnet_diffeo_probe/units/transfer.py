@@ -57,4 +57,6 @@ def transferred(
 def _moved(tensor: Tensor, dtype: torch.dtype | None, device: torch.device | str | None) -> Tensor:
     wanted = dtype if tensor.is_floating_point() else None
     copy = tensor.detach().clone().to(dtype=wanted, device=device)
-    return nn.Parameter(copy, requires_grad=False) if isinstance(tensor, nn.Parameter) else copy
+    return (
+        nn.Parameter(copy, requires_grad=tensor.requires_grad) if isinstance(tensor, nn.Parameter) else copy
+    )

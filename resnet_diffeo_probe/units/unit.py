@@ -111,8 +111,9 @@ def cut_unit(plan: UnitPlan, index: int, graph: fx.Graph, cutter: Cutter) -> Res
     """
     nodes = {node.name: node for node in graph.nodes}
     start, total = nodes[plan.input], nodes[plan.sum]
+    batch = next(node for node in graph.nodes if node.op == "placeholder").meta["shape"][0]
     for node in (start, total):
-        _require_batch_first(node)
+        _require_batch_first(node, batch)
     activation = None
     activation_map = None
     if plan.activation is not None:
@@ -132,10 +133,11 @@ def cut_unit(plan: UnitPlan, index: int, graph: fx.Graph, cutter: Cutter) -> Res
     )
 
 
-def _require_batch_first(node: fx.Node) -> None:
+def _require_batch_first(node: fx.Node, batch: int) -> None:
     now, then = node.meta["shape"], node.meta["next_shape"]
-    if then is None:
-        return
-    growing = [position for position, (a, b) in enumerate(zip(now, then, strict=True)) if a != b]
-    if growing != [0]:
+    if then is None:  # the batch size was not taped freely: this much can be seen
+        is_first = bool(now) and now[0] == batch
+    else:
+        is_first = [i for i, (a, b) in enumerate(zip(now, then, strict=True)) if a != b] == [0]
+    if not is_first:
         raise ValueError("the first dimension of its input does not count samples")
