@@ -1,1 +1,24 @@
-"""TODO."""
+"""A residual unit linearised at an input: exact determinant, extreme singular values, solves, critical step."""
+
+from resnet_diffeo_probe.jacobian.determinant import Determinant, determinant
+from resnet_diffeo_probe.jacobian.linearize import JacobianFactorization, Linearization, UnitJacobian
+from resnet_diffeo_probe.jacobian.measures import QUANTITIES, Budget, measure
+from resnet_diffeo_probe.jacobian.spectrum import (
+    largest_singular_value,
+    leftmost_real_eigenvalues,
+    smallest_singular_value,
+)
+
+__all__ = [
+    "QUANTITIES",
+    "Budget",
+    "Determinant",
+    "JacobianFactorization",
+    "Linearization",
+    "UnitJacobian",
+    "determinant",
+    "largest_singular_value",
+    "leftmost_real_eigenvalues",
+    "measure",
+    "smallest_singular_value",
+]

@@ -28,7 +28,20 @@ _KINKS: dict[str, tuple[float, ...]] = {
 }
 _PIECEWISE_LINEAR = frozenset({"relu", "leaky_relu", "prelu", "relu6", "hardtanh", "abs"})
 _SMOOTH = frozenset(
-    {"gelu", "silu", "mish", "tanh", "sigmoid", "softplus", "logsigmoid", "softsign", "erf", "sin", "cos", "exp"}
+    {
+        "gelu",
+        "silu",
+        "mish",
+        "tanh",
+        "sigmoid",
+        "softplus",
+        "logsigmoid",
+        "softsign",
+        "erf",
+        "sin",
+        "cos",
+        "exp",
+    }
 )
 
 
@@ -50,8 +63,11 @@ class Activation:
 
     def derivative(self, z: Tensor) -> Tensor:
         """Return the derivative at every coordinate of `z`, in its shape and dtype."""
-        _, tangent = torch.func.jvp(self.function, (z,), (torch.ones_like(z),))
-        return tangent
+        with torch.enable_grad():
+            z = z.detach().requires_grad_()
+            # every output depends on its own coordinate alone: the gradient of the sum is the diagonal
+            (gradient,) = torch.autograd.grad(self.function(z).sum(), z)
+        return gradient
 
     def on_kink(self, z: Tensor) -> Tensor:
         """Return where `z` is, within rounding of how it was computed, on a kink (boolean, in its shape)."""
@@ -65,7 +81,9 @@ class Activation:
         return found
 
 
-def activation(target: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Activation | None:
+def activation(
+    target: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> Activation | None:
     """Return the activation that a torch function with these further arguments is, None if it is not one.
 
     Args:

@@ -10,10 +10,10 @@ from typing import Any
 import torch
 from torch import Tensor, fx
 
-from ..errors import UnsupportedUnitError
-from .activations import Activation, activation
-from .block_sparse import SharedBlockMatrix
-from .operators import LinearOperator, Shape, linear_operator, pixel_count
+from resnet_diffeo_probe.errors import UnsupportedUnitError
+from resnet_diffeo_probe.jacobian.activations import Activation, activation
+from resnet_diffeo_probe.jacobian.block_sparse import SharedBlockMatrix
+from resnet_diffeo_probe.jacobian.operators import LinearOperator, Shape, linear_operator, pixel_count
 
 __all__ = ["BranchChain", "Segment", "read_chain"]
 
@@ -42,9 +42,12 @@ class Segment:
 
     def apply_transpose(self, u: Tensor) -> Tensor:
         """Return Sᵀ u for u of shape (B, *out_shape)."""
-        zero = self.example.new_zeros(u.shape[0], *self.in_shape)
-        _, pull_back = torch.func.vjp(self.apply, zero)
-        return pull_back(u)[0]
+        if not self.operators:
+            return u
+        with torch.enable_grad():
+            zero = self.example.new_zeros(u.shape[0], *self.in_shape).requires_grad_()
+            (pulled,) = torch.autograd.grad(self.apply(zero), zero, u)
+        return pulled
 
     @cached_property
     def matrix(self) -> SharedBlockMatrix:
@@ -95,60 +98,88 @@ def read_chain(branch: fx.GraphModule, in_shape: Shape) -> BranchChain:
     Raises:
         UnsupportedUnitError: the branch is not a chain, or holds an operation without a known matrix; names it.
     """
-    constants: dict[fx.Node, Any] = {}
-    data: fx.Node | None = None
-    value: Tensor | None = None
-    example = next((p for p in (*branch.parameters(), *branch.buffers()) if p.is_floating_point()), None)
-    example = torch.zeros(()) if example is None else example.detach()
-    operators: list[LinearOperator] = []
-    segments: list[Segment] = []
-    activations: list[Activation] = []
-    steps: list[Callable[[Tensor], Tensor]] = []
-    step_activation: list[int | None] = []
-    shape, segment_shape = in_shape, in_shape
-
+    reader = _ChainReader(branch, in_shape)
     for node in branch.graph.nodes:
-        if node.op == "placeholder":
-            data, value = node, example.new_zeros(1, *in_shape)
-        elif node.op == "get_attr":
-            constants[node] = _attribute(branch, str(node.target))
+        reader.read(node)
+    return reader.chain()
+
+
+class _ChainReader:
+    """Follows the one thread of data through a branch's graph."""
+
+    def __init__(self, branch: fx.GraphModule, in_shape: Shape) -> None:
+        example = next((p for p in (*branch.parameters(), *branch.buffers()) if p.is_floating_point()), None)
+        self._example = torch.zeros(()) if example is None else example.detach()
+        self._branch, self._in_shape = branch, in_shape
+        self._data = next(node for node in branch.graph.nodes if node.op == "placeholder")
+        self._value = self._example.new_zeros(1, *in_shape)
+        self._constants: dict[fx.Node, Any] = {}
+        self._operators: list[LinearOperator] = []
+        self._segments: list[Segment] = []
+        self._activations: list[Activation] = []
+        self._steps: list[Callable[[Tensor], Tensor]] = []
+        self._step_activation: list[int | None] = []
+        self._shape, self._segment_shape = in_shape, in_shape
+
+    def read(self, node: fx.Node) -> None:
+        """Take the next node of the graph."""
+        if node.op == "get_attr":
+            self._constants[node] = _attribute(self._branch, str(node.target))
         elif node.op == "output":
-            if node.args[0] is not data:
+            if node.args[0] is not self._data:
                 raise _not_a_chain(node)
         elif node.op == "call_function":
-            operands = [n for n in node.all_input_nodes if n not in constants]
-            if not operands:  # depends on parameters alone: weight standardisation, say
-                constants[node] = node.target(*_fill(node.args, constants), **_fill(node.kwargs, constants))
-                continue
-            if operands != [data] or node.args[:1] != (data,) or len(data.users) != 1:
-                raise _not_a_chain(node)
-            try:
-                rest, kwargs = _fill(node.args[1:], constants), _fill(node.kwargs, constants)
-            except KeyError:  # the data comes in twice: x·x
-                raise _not_a_chain(node) from None
-            step = _step(node.target, rest, kwargs)
-            steps.append(step)
-            found = activation(node.target, rest, kwargs)
-            if found is not None:
-                segments.append(Segment(tuple(operators), segment_shape, shape, example))
-                step_activation.append(len(activations))
-                activations.append(found)
-                operators, segment_shape = [], shape
-            else:
-                step_activation.append(None)
-                operator = linear_operator(node.target, rest, kwargs, shape)
-                if operator is not None:
-                    operators.append(operator)
-                    shape = operator.out_shape
-            data, value = node, step(value)
-            if tuple(value.shape[1:]) != shape:
-                raise UnsupportedUnitError(
-                    f"'{_name(node)}' gives shape {tuple(value.shape[1:])} where the exact engine expects {shape}"
-                )
-        else:
+            self._call(node)
+        elif node is not self._data:
             raise _not_a_chain(node)
-    segments.append(Segment(tuple(operators), segment_shape, shape, example))
-    return BranchChain(tuple(segments), tuple(activations), tuple(steps), tuple(step_activation), in_shape)
+
+    def _call(self, node: fx.Node) -> None:
+        target: Callable[..., Any] = node.target  # type: ignore[assignment]
+        operands = [n for n in node.all_input_nodes if n not in self._constants]
+        if not operands:  # depends on parameters alone: weight standardisation, say
+            self._constants[node] = target(*self._fill(node.args), **self._fill(node.kwargs))
+            return
+        if operands != [self._data] or node.args[:1] != (self._data,) or len(self._data.users) != 1:
+            raise _not_a_chain(node)
+        try:
+            rest, kwargs = self._fill(node.args[1:]), self._fill(node.kwargs)
+        except KeyError:  # the data comes in twice: x·x
+            raise _not_a_chain(node) from None
+        found = activation(target, rest, kwargs)
+        if found is not None:
+            self._segments.append(self._segment())
+            self._step_activation.append(len(self._activations))
+            self._activations.append(found)
+            self._operators, self._segment_shape = [], self._shape
+        else:
+            self._step_activation.append(None)
+            operator = linear_operator(target, rest, kwargs, self._shape)
+            if operator is not None:
+                self._operators.append(operator)
+                self._shape = operator.out_shape
+        step = _step(target, rest, kwargs)
+        self._steps.append(step)
+        self._data, self._value = node, step(self._value)
+        if tuple(self._value.shape[1:]) != self._shape:
+            raise UnsupportedUnitError(
+                f"'{_name(node)}' gives shape {tuple(self._value.shape[1:])}, the exact engine expects {self._shape}"
+            )
+
+    def _segment(self) -> Segment:
+        return Segment(tuple(self._operators), self._segment_shape, self._shape, self._example)
+
+    def _fill(self, argument: Any) -> Any:
+        return fx.node.map_arg(argument, lambda node: self._constants[node])
+
+    def chain(self) -> BranchChain:
+        """Return what was read."""
+        return BranchChain(
+            (*self._segments, self._segment()),
+            tuple(self._activations),
+            tuple(self._steps),
+            tuple(self._step_activation),
+            self._in_shape,
+        )
 
 
 def _step(target: Callable[..., Any], rest: Any, kwargs: dict[str, Any]) -> Callable[[Tensor], Tensor]:
@@ -160,10 +191,6 @@ def _attribute(module: fx.GraphModule, path: str) -> Any:
     for part in path.split("."):
         value = getattr(value, part)
     return value.detach() if isinstance(value, Tensor) else value
-
-
-def _fill(argument: Any, constants: dict[fx.Node, Any]) -> Any:
-    return fx.node.map_arg(argument, lambda node: constants[node])
 
 
 def _name(node: fx.Node) -> str:

@@ -16,7 +16,14 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-__all__ = ["BlockFactorization", "BlockSystem", "elimination_flops", "factorize", "front_members"]
+__all__ = [
+    "BlockFactorization",
+    "BlockSystem",
+    "elimination_flops",
+    "factor_entries",
+    "factorize",
+    "front_members",
+]
 
 
 @dataclass(frozen=True)
@@ -97,7 +104,7 @@ class BlockFactorization:
             raise RuntimeError("the factors were not kept: factorize(system, keep=True)")
         if self.sign == 0:
             raise RuntimeError("the matrix is singular")
-        parts = list(torch.split(right.reshape(right.shape[0], -1).clone(), self.sizes))
+        parts = list(torch.split(right.reshape(right.shape[0], -1).clone(), list(self.sizes)))
         for i, step in enumerate(self.steps):
             if not transpose:
                 parts[i] = torch.linalg.lu_solve(step.lu, step.pivots, parts[i])
@@ -194,6 +201,16 @@ def elimination_flops(system: BlockSystem) -> float:
         m, f = float(system.sizes[i]), float(sum(system.sizes[j] for j in members))
         total += 2 * m**3 / 3 + 2 * m * m * f + 2 * m * f * f
     return total
+
+
+def factor_entries(system: BlockSystem) -> float:
+    """Return how many numbers the kept factors and the two buffers of the largest front hold."""
+    total = largest = 0.0
+    for i, members in enumerate(front_members(system)):
+        m, f = float(system.sizes[i]), float(sum(system.sizes[j] for j in members))
+        total += m * (m + 2 * f)
+        largest = max(largest, 2 * (m + f) ** 2)
+    return total + largest
 
 
 def _starts(sizes: Sequence[int]) -> list[int]:

@@ -6,14 +6,27 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Protocol
 
+import numpy as np
 import torch
 from torch import Tensor, fx
 
-from ..errors import UnsupportedUnitError
-from .block_sparse import SharedBlockMatrix
-from .chain import BranchChain, Segment, read_chain
-from .elimination import BlockFactorization, factorize
-from .reduction import CyclicProduct, Layout, ReducedMatrix, RowBlockTable, choose_layout
+from resnet_diffeo_probe.errors import UnsupportedUnitError
+from resnet_diffeo_probe.jacobian.block_sparse import SharedBlockMatrix
+from resnet_diffeo_probe.jacobian.chain import BranchChain, Segment, read_chain
+from resnet_diffeo_probe.jacobian.elimination import (
+    BlockFactorization,
+    elimination_flops,
+    factor_entries,
+    factorize,
+)
+from resnet_diffeo_probe.jacobian.reduction import (
+    CyclicProduct,
+    Layout,
+    ReducedMatrix,
+    RowBlockTable,
+    cheapest_system,
+    choose_layout,
+)
 
 __all__ = ["Linearization", "UnitJacobian"]
 
@@ -21,8 +34,13 @@ __all__ = ["Linearization", "UnitJacobian"]
 class Unit(Protocol):
     """What this floor needs of a residual unit; `units.ResidualUnit` is one."""
 
-    name: str
-    input_shape: tuple[int, ...]
+    @property
+    def name(self) -> str:
+        """Its name in the network."""
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """(C, *spatial) of its input, without batch."""
 
     @property
     def preserves_dimension(self) -> bool:
@@ -30,7 +48,26 @@ class Unit(Protocol):
 
     @property
     def branch(self) -> fx.GraphModule:
-        """x -> F(x), batch first."""
+        """The branch x -> F(x), batch first."""
+
+
+@dataclass(frozen=True)
+class EliminationEstimate:
+    """What the elimination of a reduced matrix is going to cost.
+
+    Attributes:
+        cut_name: where the cycle is cut, for people.
+        image_rows: blocks of the matrix.
+        order: active coordinates.
+        flops: floating-point operations.
+        factor_bytes: memory of the kept factors and the largest front.
+    """
+
+    cut_name: str
+    image_rows: int
+    order: int
+    flops: float
+    factor_bytes: float
 
 
 class UnitJacobian:
@@ -46,17 +83,26 @@ class UnitJacobian:
     def __init__(self, unit: Unit) -> None:
         if not unit.preserves_dimension:
             raise UnsupportedUnitError(
-                f"unit {unit.name} changes the dimension: its Jacobian has no determinant", code="not-applicable"
+                f"unit {unit.name} changes the dimension: its Jacobian has no determinant",
+                code="not-applicable",
             )
         self.name = unit.name
         self.shape = unit.input_shape
         self.branch = unit.branch
         self.chain: BranchChain = read_chain(unit.branch, unit.input_shape)
         if self.chain.segments[-1].out_shape != self.shape:
-            raise UnsupportedUnitError(f"unit {unit.name}: the branch gives another shape than the unit takes")
+            raise UnsupportedUnitError(
+                f"unit {unit.name}: the branch gives another shape than the unit takes"
+            )
         self._products: dict[int, CyclicProduct] = {}
         self._layouts: dict[int, Layout] = {}
         self._tables: dict[int, RowBlockTable | None] = {}
+
+    def prepare(self) -> None:
+        """Build everything that does not depend on an input, so that threads only read it."""
+        for cut in self.cuts[1:] or self.cuts:
+            self.table(cut)
+            self.layout(cut)
 
     @property
     def cuts(self) -> range:
@@ -87,7 +133,9 @@ class UnitJacobian:
                 between = [*head, *range(last, cut, -1)]
             inner = tuple(self.cut_shape(index)[1:] for index in between)
             shape = self.cut_shape(cut)
-            self._products[cut] = CyclicProduct(cut, tuple(factors), tuple(between), shape[1:], shape[0], inner)
+            self._products[cut] = CyclicProduct(
+                cut, tuple(factors), tuple(between), shape[1:], shape[0], inner
+            )
         return self._products[cut]
 
     def layout(self, cut: int) -> Layout:
@@ -103,6 +151,29 @@ class UnitJacobian:
             static = len(product.factors) == 1
             self._tables[cut] = RowBlockTable(product.factors[0], self.layout(cut)) if static else None
         return self._tables[cut]
+
+    def estimate(self, cut: int, active: float = 0.5) -> EliminationEstimate:
+        """Estimate the elimination at a cut without an input.
+
+        Args:
+            cut: where the cycle is cut.
+            active: the share of coordinates that count as active.
+        """
+        layout, channels = self.layout(cut), self.cut_shape(cut)[0]
+        sizes = np.bincount(layout.row_of_pixel, minlength=layout.rows) * channels * active
+        system = cheapest_system(layout, np.ceil(sizes).astype(np.int64))
+        name = "the unit's input" if cut == 0 else f"{self.chain.activations[cut - 1].name} {cut}"
+        return EliminationEstimate(
+            name,
+            layout.rows,
+            system.order,
+            elimination_flops(system),
+            factor_entries(system) * self._itemsize,
+        )
+
+    @property
+    def _itemsize(self) -> int:
+        return self.chain.segments[0].example.element_size()
 
     def at(self, x: Tensor) -> Linearization:
         """Linearise at one input.
@@ -159,9 +230,27 @@ class Linearization:
         return u + self._back(u, len(self.derivatives), 0)
 
     def apply_by_autograd(self, v: Tensor) -> Tensor:
-        """Return J v for v of shape (1, *shape) by forward-mode differentiation of the unit's own branch."""
-        _, tangent = torch.func.jvp(self.parent.branch, (self.x,), (v,))
+        """Return J v for v of shape (1, *shape) by differentiating the unit's own branch.
+
+        J_F v is the derivative by u of (J_Fᵀ u)·v: two reverse passes, since torch's forward mode keeps one level for
+        the whole process and is not for threads.
+        """
+        with torch.enable_grad():
+            x = self.x.detach().requires_grad_()
+            output = self.parent.branch(x)
+            u = torch.zeros_like(output, requires_grad=True)
+            (pulled,) = torch.autograd.grad(output, x, u, create_graph=True, materialize_grads=True)
+            if not pulled.requires_grad:  # the branch is constant
+                return v.clone()
+            (tangent,) = torch.autograd.grad(pulled, u, v, materialize_grads=True)
         return v + tangent
+
+    @cached_property
+    def singular_values(self) -> Tensor:
+        """All singular values of J, descending, by a dense decomposition: for small n."""
+        n = self.dimension
+        basis = torch.eye(n, dtype=self.x.dtype, device=self.x.device).reshape(n, *self.x.shape[1:])
+        return torch.linalg.svdvals(self.apply(basis).reshape(n, n))
 
     @cached_property
     def kinks(self) -> int:
@@ -180,7 +269,9 @@ class Linearization:
         """The reduced matrix at the cut where elimination costs least."""
         diagonals = {j: _pixel_major(d) for j, d in enumerate(self.derivatives, 1)}
         candidates = [
-            ReducedMatrix(self.parent.product(cut), self.parent.layout(cut), diagonals, self.parent.table(cut))
+            ReducedMatrix(
+                self.parent.product(cut), self.parent.layout(cut), diagonals, self.parent.table(cut)
+            )
             for cut in self.parent.cuts
             if cut > 0 or len(self.parent.cuts) == 1 or self._input_may_be_narrowest()
         ]
@@ -189,6 +280,10 @@ class Linearization:
     def _input_may_be_narrowest(self) -> bool:
         active = [int((d != 0).sum()) for d in self.derivatives]
         return self.dimension < min(active)
+
+    def factor_bytes(self) -> float:
+        """Return the memory that kept factors take, the largest front included."""
+        return factor_entries(self.reduced.system()) * self.x.element_size()
 
     def factorize(self, *, keep: bool = False) -> JacobianFactorization:
         """Eliminate the reduced matrix.
@@ -289,7 +384,9 @@ def _flatten(v: Tensor) -> Tensor:
 def _moves(segment: Segment) -> Tensor:
     """Return (1, *out_shape) booleans: which outputs of a segment depend on its input at all."""
     matrix = segment.matrix
-    touched = torch.zeros(matrix.pixels_out, matrix.channels_out, dtype=torch.bool, device=matrix.blocks.device)
+    touched = torch.zeros(
+        matrix.pixels_out, matrix.channels_out, dtype=torch.bool, device=matrix.blocks.device
+    )
     row_used = (matrix.blocks != 0).any(dim=2)
     rows, ids = torch.from_numpy(matrix.rows), torch.from_numpy(matrix.ids)
     touched.index_put_((rows,), row_used[ids], accumulate=True)

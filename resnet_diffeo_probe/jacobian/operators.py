@@ -14,11 +14,11 @@ from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F  # noqa: N812  the name everybody reads
+import torch.nn.functional as F
 from torch import Tensor
 
-from ..errors import UnsupportedUnitError
-from .block_sparse import IntArray, SharedBlockMatrix
+from resnet_diffeo_probe.errors import UnsupportedUnitError
+from resnet_diffeo_probe.jacobian.block_sparse import IntArray, SharedBlockMatrix
 
 __all__ = ["LinearOperator", "linear_operator"]
 
@@ -166,7 +166,9 @@ def _ungrouped(weight: Tensor, groups: int) -> Tensor:
 def _batch_norm(
     name: str, args: Sequence[Any], kwargs: dict[str, Any], in_shape: Shape
 ) -> LinearOperator | None:
-    given = _bind(("running_mean", "running_var", "weight", "bias", "training", "momentum", "eps"), args, kwargs)
+    given = _bind(
+        ("running_mean", "running_var", "weight", "bias", "training", "momentum", "eps"), args, kwargs
+    )
     if given.get("training") or given.get("running_var") is None:
         raise UnsupportedUnitError(
             "a batch norm uses the statistics of its batch, so the unit is no function of one input",
@@ -189,7 +191,9 @@ def _channel_scale(name: str, scale: Tensor, in_shape: Shape) -> LinearOperator:
     )
 
 
-def _scaling(name: str, args: Sequence[Any], kwargs: dict[str, Any], in_shape: Shape) -> LinearOperator | None:
+def _scaling(
+    name: str, args: Sequence[Any], kwargs: dict[str, Any], in_shape: Shape
+) -> LinearOperator | None:
     factor = args[0] if args else kwargs["other"]
     if kwargs.get("rounding_mode") is not None:
         raise UnsupportedUnitError(f"'{name}' with rounding is not differentiable")
@@ -202,16 +206,22 @@ def _scaling(name: str, args: Sequence[Any], kwargs: dict[str, Any], in_shape: S
         factor = factor.reshape(factor.shape[factor.dim() - len(in_shape) :])
     aligned = factor.reshape((1,) * (len(in_shape) - factor.dim()) + tuple(factor.shape))
     if any(size != 1 for size in aligned.shape[1:]) or aligned.shape[0] not in (1, in_shape[0]):
-        raise UnsupportedUnitError(f"'{name}' by a tensor of shape {tuple(factor.shape)} scales pixels differently")
+        raise UnsupportedUnitError(
+            f"'{name}' by a tensor of shape {tuple(factor.shape)} scales pixels differently"
+        )
     return _channel_scale("scale", aligned.reshape(-1).expand(in_shape[0]), in_shape)
 
 
-def _negation(name: str, args: Sequence[Any], kwargs: dict[str, Any], in_shape: Shape) -> LinearOperator | None:
+def _negation(
+    name: str, args: Sequence[Any], kwargs: dict[str, Any], in_shape: Shape
+) -> LinearOperator | None:
     return _scaling("mul", [-1.0], {}, in_shape)
 
 
-def _translation(name: str, args: Sequence[Any], kwargs: dict[str, Any], in_shape: Shape) -> LinearOperator | None:
-    """x + c and x - c: a constant moves no derivative, unless it widens the shape."""
+def _translation(
+    name: str, args: Sequence[Any], kwargs: dict[str, Any], in_shape: Shape
+) -> LinearOperator | None:
+    """Adding or subtracting c: a constant moves no derivative, unless it widens the shape."""
     other = args[0] if args else kwargs["other"]
     if isinstance(other, Tensor) and torch.broadcast_shapes((1, *in_shape), other.shape) != (1, *in_shape):
         raise UnsupportedUnitError(f"'{name}' of a tensor of shape {tuple(other.shape)} widens the branch")
@@ -223,7 +233,9 @@ def _padding(name: str, args: Sequence[Any], kwargs: dict[str, Any], in_shape: S
     pad, mode = [int(p) for p in given["pad"]], given.get("mode", "constant")
     spatial = in_shape[1:]
     if len(pad) > 2 * len(spatial):
-        raise UnsupportedUnitError("a padding that adds channels inside the branch is not known to the exact engine")
+        raise UnsupportedUnitError(
+            "a padding that adds channels inside the branch is not known to the exact engine"
+        )
     sources = _padded_sources(spatial, pad, mode)
     seen = np.flatnonzero(sources.reshape(-1) >= 0)
 
@@ -248,7 +260,9 @@ def _padding(name: str, args: Sequence[Any], kwargs: dict[str, Any], in_shape: S
 
 def _linear(name: str, args: Sequence[Any], kwargs: dict[str, Any], in_shape: Shape) -> LinearOperator:
     if len(in_shape) != 1:
-        raise UnsupportedUnitError(f"a linear layer on an input of shape {in_shape} mixes axes other than channels")
+        raise UnsupportedUnitError(
+            f"a linear layer on an input of shape {in_shape} mixes axes other than channels"
+        )
     weight: Tensor = _bind(("weight", "bias"), args, kwargs)["weight"]
     return LinearOperator(
         "linear",

@@ -15,10 +15,10 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from .block_sparse import IntArray, SharedBlockMatrix, expand_pairs
-from .elimination import BlockSystem, elimination_flops
+from resnet_diffeo_probe.jacobian.block_sparse import IntArray, SharedBlockMatrix, expand_pairs
+from resnet_diffeo_probe.jacobian.elimination import BlockSystem, elimination_flops
 
-__all__ = ["CyclicProduct", "Layout", "ReducedMatrix", "RowBlockTable", "choose_layout"]
+__all__ = ["CyclicProduct", "Layout", "ReducedMatrix", "RowBlockTable", "cheapest_system", "choose_layout"]
 
 # What a block costs besides its flops, in flops: about 0.1 ms of calls at 5e10 flops a second. It only decides how
 # many image rows are eliminated together.
@@ -126,6 +126,11 @@ def _cheapest_grouping(layout: Layout, sizes: npt.NDArray[np.int64]) -> tuple[in
     return candidates[best], costs[best]
 
 
+def cheapest_system(layout: Layout, sizes: npt.NDArray[np.int64]) -> BlockSystem:
+    """Return the shape of the system for these active coordinates per image row; its blocks are empty."""
+    return _group(layout, sizes, _cheapest_grouping(layout, sizes)[0])
+
+
 class ReducedMatrix:
     """I_A + D_A (R L)[A, A] at one input, as a block system for elimination.
 
@@ -138,7 +143,11 @@ class ReducedMatrix:
     """
 
     def __init__(
-        self, product: CyclicProduct, layout: Layout, diagonals: dict[int, Tensor], table: RowBlockTable | None
+        self,
+        product: CyclicProduct,
+        layout: Layout,
+        diagonals: dict[int, Tensor],
+        table: RowBlockTable | None,
     ) -> None:
         self.product, self.layout = product, layout
         self._diagonals, self._table = diagonals, table
@@ -151,13 +160,22 @@ class ReducedMatrix:
         active = own != 0
         # pixels in elimination order: image row by image row
         order = np.argsort(layout.row_of_pixel, kind="stable")
-        self._pixels_of_row = np.split(order, np.cumsum(np.bincount(layout.row_of_pixel, minlength=layout.rows))[:-1])
+        self._pixels_of_row = np.split(
+            order, np.cumsum(np.bincount(layout.row_of_pixel, minlength=layout.rows))[:-1]
+        )
         self._active_of_row = [
-            active[torch.from_numpy(pixels)].reshape(-1).nonzero().squeeze(1) for pixels in self._pixels_of_row
+            active[torch.from_numpy(pixels)].reshape(-1).nonzero().squeeze(1)
+            for pixels in self._pixels_of_row
         ]
+        self._scale_of_row = [self._row_scale(a) for a in range(layout.rows)]
         self.row_sizes = np.array([int(a.numel()) for a in self._active_of_row], dtype=np.int64)
         self.per_group, self.cost = _cheapest_grouping(layout, self.row_sizes)
         self._row_products: dict[int, dict[int, Tensor]] = {}
+
+    def _row_scale(self, a: int) -> Tensor | None:
+        """Return (|A_a|, 1) D_A in one image row, None where it is all ones, as for a ReLU."""
+        scale = self._own[torch.from_numpy(self._pixels_of_row[a])].reshape(-1)[self._active_of_row[a]]
+        return None if bool((scale == 1).all()) else scale[:, None]
 
     @property
     def order(self) -> int:
@@ -202,9 +220,11 @@ class ReducedMatrix:
     def _add_rows(self, out: Tensor, a: int, b: int) -> None:
         block = self._table.block(a, b) if self._table is not None else self._product_block(a, b)
         if block is not None:
-            picked = block.index_select(0, self._active_of_row[a]).index_select(1, self._active_of_row[b])
-            scale = self._own[torch.from_numpy(self._pixels_of_row[a])].reshape(-1)[self._active_of_row[a]]
-            out.add_(picked if bool((scale == 1).all()) else picked * scale[:, None])
+            # one flat gather: three times as fast on a CPU as selecting rows, then columns
+            place = self._active_of_row[a][:, None] * block.shape[1] + self._active_of_row[b]
+            picked = block.reshape(-1).index_select(0, place.reshape(-1)).view_as(place)
+            scale = self._scale_of_row[a]
+            out.add_(picked if scale is None else picked * scale)
         if a == b:
             out.diagonal().add_(1)
 
@@ -305,4 +325,3 @@ class RowBlockTable:
             if self._keep:
                 self._dense[key] = dense
         return dense
-

@@ -1,0 +1,207 @@
+"""`diffeo-probe analyze`."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from diffeo_probe import terminal
+from diffeo_probe.folder import prepare_folder
+from diffeo_probe.options import model_options, preprocessing_of, preprocessing_options
+
+if TYPE_CHECKING:
+    from resnet_diffeo_probe.analysis.analyze import Analysis
+
+__all__ = ["analyze", "exit_code", "run_analysis"]
+
+GATES = ("never", "error", "violation", "uncertified")
+
+
+@click.command(short_help="Measure every residual unit of MODEL and write the report.")
+@click.argument("model")
+@model_options
+@click.option(
+    "--inputs", default="synthetic", help="A folder of images, an image, a .npy/.pt tensor, or 'synthetic'."
+)
+@click.option(
+    "-n", "--count", type=click.IntRange(min=1), help="How many inputs, evenly spaced over the sorted paths."
+)
+@preprocessing_options
+@click.option(
+    "--units", multiple=True, metavar="GLOB", help="Only units whose name matches; may be repeated."
+)
+@click.option("--measures", help="Comma-separated quantities instead of a budget's.")
+@click.option(
+    "--budget",
+    type=click.Choice(["quick", "standard"]),
+    default="standard",
+    show_default=True,
+    help="quick: determinants. standard: also singular values, eigenvalues, critical step.",
+)
+@click.option("--dtype", type=click.Choice(["float64", "float32"]), default="float64", show_default=True)
+@click.option("--seed", type=int, default=0, show_default=True)
+@click.option(
+    "--workers", type=click.IntRange(min=1), help="Measurements at the same time; default: one a core."
+)
+@click.option(
+    "--max-memory",
+    type=click.FloatRange(min=0, min_open=True),
+    metavar="GIB",
+    help="Memory that factors may take; default: three quarters of the machine's.",
+)
+@click.option("--out", help="Output folder; default: a new one named after the model.")
+@click.option("--overwrite", is_flag=True, help="Replace the results in --out.")
+@click.option(
+    "--fail-on",
+    type=click.Choice(GATES),
+    default="never",
+    show_default=True,
+    help="Exit with 1: on a unit not run, also on a proven violation, also where nothing is certified.",
+)
+def analyze(model: str, **options: Any) -> int:
+    """Measure every residual unit of MODEL and write report.html, result.json and units.csv.
+
+    MODEL is a state dict (.pt, .pth, .th, .safetensors), an exported program (.pt2), or with --trust-pickle a
+    whole pickled module.
+    """
+    command = (
+        shlex.join(["diffeo-probe", "analyze", *sys.argv[2:]])
+        if len(sys.argv) > 1
+        else "diffeo-probe analyze"
+    )
+    return run_analysis(model, command=command, **options)
+
+
+def run_analysis(
+    model: str,
+    *,
+    command: str,
+    arch: str | None,
+    trust_pickle: bool,
+    inputs: str,
+    count: int | None,
+    preset: str | None,
+    mean: tuple[float, ...] | None,
+    std: tuple[float, ...] | None,
+    size: int | tuple[int, int] | None,
+    units: tuple[str, ...],
+    measures: str | None,
+    budget: str,
+    dtype: str,
+    seed: int,
+    workers: int | None,
+    max_memory: float | None,
+    out: str | None,
+    overwrite: bool,
+    fail_on: str,
+) -> int:
+    """Load, measure, judge, write; return the exit code."""
+    # what can be refused is refused before torch is loaded and anything is computed
+    folder = prepare_folder(out, Path(model), overwrite=overwrite) if out is not None else None
+    from resnet_diffeo_probe.analysis.analyze import analyze as analyze_model
+    from resnet_diffeo_probe.analysis.plan import Plan, Settings
+    from resnet_diffeo_probe.inputs import read_inputs
+    from resnet_diffeo_probe.jacobian import Budget
+    from resnet_diffeo_probe.models import load
+
+    settings = Settings(
+        units=units,
+        measures=tuple(m.strip() for m in measures.split(",")) if measures else (),
+        budget=Budget(budget),
+        dtype=dtype,
+        seed=seed,
+        workers=workers,
+        max_bytes=None if max_memory is None else max_memory * 2**30,
+    )
+    loaded = load(model, arch=arch, trust_pickle=trust_pickle)
+    for note in loaded.notes:
+        terminal.hint(note)
+    preprocessing = preprocessing_of(loaded, preset, mean, std, size, images=inputs != "synthetic")
+    batch = read_inputs(inputs, count=count, preprocessing=preprocessing, shape=loaded.input_shape, seed=seed)
+    for note in batch.notes:
+        terminal.hint(note)
+    for name, reason in batch.skipped:
+        terminal.hint(f"skipped {name}: {reason}")
+    if folder is None:
+        folder = prepare_folder(None, Path(model), overwrite=overwrite)
+
+    def announce(plan: Plan) -> None:
+        click.echo(
+            f"{terminal.printable(loaded.architecture)}: {len(plan.units)} residual units, "
+            f"{sum(p.jacobian is not None for p in plan.units)} of them measured exactly, {len(batch.names)} inputs",
+            err=True,
+        )
+
+    with terminal.progress_display(len(batch.names)) as show:
+        analysis = analyze_model(
+            loaded,
+            batch,
+            settings,
+            command=command,
+            configuration={
+                "model": model,
+                "arch": arch,
+                "trust_pickle": trust_pickle,
+                "inputs": inputs,
+                "count": count,
+                "units": list(units),
+                "measures": list(settings.quantities),
+                "budget": budget,
+                "dtype": dtype,
+                "seed": seed,
+                "workers": settings.threads,
+                "max_memory_gib": round(settings.memory / 2**30, 2),
+                "fail_on": fail_on,
+            },
+            progress=show,
+            planned=announce,
+        )
+    _write(analysis, folder)
+    _tell(analysis, folder)
+    return exit_code(analysis, fail_on)
+
+
+def _write(analysis: Analysis, folder: Path) -> None:
+    from resnet_diffeo_probe.report import render, units_csv
+
+    analysis.save(folder / "result.json")
+    (folder / "units.csv").write_text(units_csv(analysis.result), encoding="utf-8", newline="")
+    render(analysis.result, path=folder / "report.html")
+
+
+def _tell(analysis: Analysis, folder: Path) -> None:
+    """Print the verdicts and where the report is: the results, and so to standard output."""
+    if correct := analysis.result["inputs"]["accuracy"]:
+        click.echo(
+            f"accuracy on these inputs: {correct['correct']} of {correct['total']} "
+            f"({correct['correct'] / correct['total']:.0%})"
+        )
+    for verdict in analysis.verdicts:
+        if verdict.unit is not None and verdict.map == "sum":
+            state = verdict.state.value.replace("_", " ").upper()
+            click.echo(terminal.printable(f"{verdict.unit:<12} {state:<22} {verdict.sentence}"))
+    for verdict in analysis.verdicts:
+        if verdict.unit is None:
+            click.echo(terminal.printable(verdict.sentence))
+    click.echo(f"report: {terminal.printable(str(folder / 'report.html'))}")
+
+
+def exit_code(analysis: Analysis, fail_on: str) -> int:
+    """Return the exit code of an analysis: 130 interrupted, 1 gate tripped, 4 partial, 0 done."""
+    if analysis.interrupted:
+        return 130
+    judged = [v for v in analysis.verdicts if v.unit is not None and v.map == "sum"]
+    states = {v.state.value for v in judged if v.state.value != "not_applicable"}
+    tripped = {
+        "never": False,
+        "error": not analysis.complete,
+        "violation": not analysis.complete or "not_injective_proven" in states,
+        "uncertified": not analysis.complete or bool(states - {"certified_injective"}),
+    }[fail_on]
+    if tripped:
+        return 1
+    return 0 if analysis.complete else 4

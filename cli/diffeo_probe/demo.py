@@ -1,0 +1,47 @@
+"""`diffeo-probe demo`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from diffeo_probe.analyze import run_analysis
+
+__all__ = ["demo"]
+
+
+@click.command(short_help="The whole way on a small network that ships with the package.")
+@click.option(
+    "--out", default="diffeo-probe-demo", show_default=True, help="Output folder, replaced if it exists."
+)
+@click.option("--seed", type=int, default=0, show_default=True)
+def demo(out: str, seed: int) -> int:
+    """Analyse a small ResNet trained on handwritten digits, at 32 digits that it was not trained on.
+
+    The network and the digits ship with the package and go the same way as a model and images of yours.
+    """
+    from resnet_diffeo_probe.demo import demo_paths
+
+    paths = demo_paths()
+    options: dict[str, Any] = {
+        "arch": paths.arch,
+        "trust_pickle": False,
+        "inputs": str(paths.inputs),
+        "count": None,
+        "preset": None,
+        "mean": paths.mean,
+        "std": paths.std,
+        "size": paths.size,
+        "units": (),
+        "measures": None,
+        "budget": "standard",
+        "dtype": "float64",
+        "seed": seed,
+        "workers": None,
+        "max_memory": None,
+        "out": out,
+        "overwrite": True,
+        "fail_on": "never",
+    }
+    return run_analysis(str(paths.model), command=f"diffeo-probe demo --seed {seed}", **options)

@@ -1,0 +1,75 @@
+"""The command group, and what an error looks like to a user. No torch is imported here: `--help` stays quick."""
+
+from __future__ import annotations
+
+import sys
+import traceback
+
+import click
+
+from diffeo_probe import terminal
+from diffeo_probe.analyze import analyze
+from diffeo_probe.demo import demo
+from diffeo_probe.inspect import inspect
+from diffeo_probe.report import report
+from resnet_diffeo_probe import __version__
+from resnet_diffeo_probe.errors import DiffeoProbeError
+
+__all__ = ["cli", "main"]
+
+INTERNAL_ERROR = 70
+INTERRUPTED = 130
+
+
+@click.group(
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog="""\b
+Exit codes: 0 done · 1 a gate of --fail-on was tripped · 2 usage or configuration ·
+3 the input cannot be analysed · 4 partial, some units were not run · 70 a bug of ours ·
+130 interrupted, what was measured is saved.""",
+)
+@click.version_option(__version__, prog_name="diffeo-probe")
+def cli() -> None:
+    r"""Is this pretrained ResNet's mapping a bijection, and where does it fold?
+
+    Finds the residual units x + F(x) of a network, computes exact signs and log-magnitudes of their Jacobian
+    determinants at your inputs, and writes a self-contained HTML report with the verdicts and what proves them.
+
+    \b
+    diffeo-probe demo                                    a small network that ships with the package
+    diffeo-probe inspect resnet18.pth                    the units, before anything is computed
+    diffeo-probe analyze resnet18.pth --inputs images/   the report
+    """
+
+
+for command in (analyze, inspect, demo, report):
+    cli.add_command(command)
+
+
+def main() -> None:
+    """Run the command line; every mistake of the user's ends in one message without a traceback."""
+    try:
+        code = cli.main(standalone_mode=False)
+    except DiffeoProbeError as error:
+        terminal.print_error(error)
+        code = error.exit_code
+    except click.exceptions.NoArgsIsHelpError as error:
+        click.echo(error.ctx.get_help())
+        code = 2
+    except click.ClickException as error:
+        error.show()
+        code = error.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("interrupted", err=True)
+        code = INTERRUPTED
+    except BrokenPipeError:
+        code = 0  # whoever read our output has had enough
+    except Exception as error:
+        traceback.print_exc()
+        click.echo(
+            f"\nThis is a bug in diffeo-probe {__version__}, not yours ({type(error).__name__}). "
+            "Please report it with the lines above.",
+            err=True,
+        )
+        code = INTERNAL_ERROR
+    sys.exit(code if isinstance(code, int) else 0)

@@ -1,0 +1,112 @@
+"""What is shown in a terminal: errors, hints, progress. Text from files is made harmless first."""
+
+from __future__ import annotations
+
+import os
+import sys
+import unicodedata
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Protocol
+
+import click
+
+from resnet_diffeo_probe.errors import DiffeoProbeError
+
+if TYPE_CHECKING:
+    from resnet_diffeo_probe.analysis.run import Progress
+
+__all__ = ["hint", "print_error", "printable", "progress_display"]
+
+
+def printable(text: str) -> str:
+    """Return `text` with control, bidirectional and unassigned characters written as escapes.
+
+    A file name may hold an escape sequence that would repaint the terminal; line breaks stay.
+    """
+    return "".join(c if c == "\n" or unicodedata.category(c)[0] != "C" else f"\\u{ord(c):04x}" for c in text)
+
+
+def print_error(error: DiffeoProbeError) -> None:
+    """Print what happened, why, and the next step, to standard error."""
+    click.echo(f"{_styled('error', 'red')} [{error.code}]: {printable(error.what)}", err=True)
+    if error.why:
+        click.echo(f"  why: {printable(error.why)}", err=True)
+    if error.fix:
+        click.echo(f"  fix: {printable(error.fix)}", err=True)
+
+
+def hint(text: str) -> None:
+    """Print a remark to standard error, where it does not mix with results."""
+    click.echo(f"{_styled('note', 'cyan')}: {printable(text)}", err=True)
+
+
+def _styled(word: str, colour: str) -> str:
+    plain = "NO_COLOR" in os.environ or not sys.stderr.isatty()
+    return word if plain else click.style(word, fg=colour, bold=True)
+
+
+class Display(Protocol):
+    """Something that shows progress."""
+
+    def __call__(self, progress: Progress) -> None:
+        """Show one more measured pair."""
+
+
+@contextmanager
+def progress_display(inputs: int) -> Iterator[Display]:
+    """Show progress: a bar on a terminal, elsewhere one line for each finished unit.
+
+    Args:
+        inputs: inputs of each unit.
+    """
+    if not sys.stderr.isatty():
+        yield _lines(inputs)
+        return
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+    from rich.progress import Progress as Bar
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    )
+    console = Console(stderr=True, no_color="NO_COLOR" in os.environ or None)
+    with Bar(*columns, console=console, transient=True) as bar:
+        task = bar.add_task("reading the network", total=None)
+
+        def show(progress: Progress) -> None:
+            bar.update(
+                task, total=progress.total, completed=progress.done, description=_escaped(progress.unit)
+            )
+
+        yield show
+
+
+def _escaped(text: str) -> str:
+    from rich.markup import escape
+
+    return escape(printable(text))
+
+
+def _lines(inputs: int) -> Display:
+    left: dict[str, int] = {}
+    seconds: dict[str, float] = {}
+
+    def show(progress: Progress) -> None:
+        unit = progress.unit
+        left[unit] = left.get(unit, inputs) - 1
+        seconds[unit] = seconds.get(unit, 0.0) + progress.seconds
+        if left[unit] == 0:
+            click.echo(f"{printable(unit)}: {inputs} inputs, {seconds[unit]:.1f} s", err=True)
+
+    return show

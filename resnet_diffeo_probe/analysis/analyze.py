@@ -1,0 +1,286 @@
+"""The natural way through the house: a model and inputs in, a stored analysis out."""
+
+from __future__ import annotations
+
+import platform
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+import resnet_diffeo_probe
+from resnet_diffeo_probe.analysis.plan import Plan, Settings, UnitPlan, make_plan
+from resnet_diffeo_probe.analysis.run import Measured, Progress, run_plan
+from resnet_diffeo_probe.analysis.schema import SCHEMA_VERSION, validate, write_result
+from resnet_diffeo_probe.bijectivity import Verdict, network_verdicts, unit_verdicts
+from resnet_diffeo_probe.finding import Status
+from resnet_diffeo_probe.inputs import Inputs, Preprocessing, accuracy
+from resnet_diffeo_probe.models import LoadedModel
+from resnet_diffeo_probe.units import Discovery, discover
+
+__all__ = ["Analysis", "analyze"]
+
+# Logits of this many inputs are computed at a time.
+_FORWARD_BATCH = 32
+
+
+@dataclass(frozen=True, eq=False)
+class Analysis:
+    """What an analysis found.
+
+    Attributes:
+        result: the object of `result.json`; valid against its schema.
+        verdicts: two a unit, then two for the network.
+        interrupted: whether the user stopped it before the end.
+    """
+
+    result: dict[str, Any]
+    verdicts: tuple[Verdict, ...]
+    interrupted: bool
+
+    @property
+    def complete(self) -> bool:
+        """Whether every planned measurement of every chosen unit was made."""
+        return not self.interrupted and all(
+            u["status"] in ("complete", "not_applicable") for u in self.result["units"]
+        )
+
+    def save(self, path: Path) -> None:
+        """Write `result.json`: to a temporary name first, then in its place."""
+        write_result(self.result, path)
+
+
+def analyze(
+    model: LoadedModel | nn.Module,
+    inputs: Inputs | Tensor,
+    settings: Settings | None = None,
+    *,
+    command: str = "",
+    configuration: Mapping[str, Any] | None = None,
+    progress: Callable[[Progress], None] | None = None,
+    planned: Callable[[Plan], None] | None = None,
+) -> Analysis:
+    """Measure every residual unit of a network at every input and judge them.
+
+    The model is not changed: weights, buffers, mode, hooks and random state are as before.
+
+    Args:
+        model: a loaded file, or any module.
+        inputs: a batch with its names, or a plain tensor (N, *shape), already preprocessed.
+        settings: what to measure and how.
+        command: the command line, for the report's provenance.
+        configuration: every option as used, for the same.
+        progress: called after each unit and input.
+        planned: called once with the plan before anything runs.
+
+    Raises:
+        NoUnitError: no residual unit was found.
+        ConfigurationError: the settings ask for what does not exist.
+        InputsError: the inputs do not fit the model.
+    """
+    settings = settings or Settings()
+    loaded = model if isinstance(model, LoadedModel) else _as_loaded(model)
+    batch = inputs if isinstance(inputs, Inputs) else _as_inputs(inputs)
+    started, clock = datetime.now(UTC), time.perf_counter()
+    logits, discovery = _first_look(loaded, batch)
+    exact = discovery.to(dtype=getattr(torch, settings.dtype))
+    plan = make_plan(exact, settings)
+    if planned is not None:
+        planned(plan)
+    for unit_plan in plan.units:
+        if unit_plan.jacobian is not None:
+            unit_plan.jacobian.prepare()
+    measured = run_plan(
+        exact, plan, batch.tensor.to(getattr(torch, settings.dtype)), batch.names, progress=progress
+    )
+    verdicts = _verdicts(plan, measured)
+    result = {
+        "schema_version": SCHEMA_VERSION,
+        "tool": {
+            "name": "diffeo-probe",
+            "version": resnet_diffeo_probe.__version__,
+            "command": command,
+            "started": started.isoformat(timespec="seconds"),
+            "seconds": round(time.perf_counter() - clock, 3),
+            "seed": settings.seed,
+            "dtype": settings.dtype,
+            "device": "cpu",
+            "configuration": dict(configuration or _configuration(settings)),
+            "environment": _environment(settings),
+        },
+        "model": _model_json(loaded, discovery),
+        "inputs": _inputs_json(
+            batch, accuracy(logits, batch, loaded.num_classes) if logits is not None else None
+        ),
+        "units": [_unit_json(p, measured, batch) for p in plan.units],
+        "measurements": _rows_json(measured),
+        "verdicts": [v.to_json() for v in verdicts],
+    }
+    validate(result)
+    return Analysis(result, verdicts, measured.interrupted)
+
+
+def _first_look(loaded: LoadedModel, batch: Inputs) -> tuple[Tensor | None, Discovery]:
+    """Return the logits of the user's own module in its own arithmetic, and its units."""
+    discovery = discover(loaded.module, batch.tensor[:1])
+    if batch.labels is None or loaded.num_classes is None:
+        return None, discovery
+    was_training = loaded.module.training
+    loaded.module.eval()
+    try:
+        with torch.no_grad():
+            parts = [loaded.module(part) for part in batch.tensor.split(_FORWARD_BATCH)]
+    finally:
+        loaded.module.train(was_training)
+    parts = [getattr(part, "logits", part) for part in parts]
+    usable = all(isinstance(part, Tensor) and part.dim() == 2 for part in parts)
+    return torch.cat(parts) if usable else None, discovery
+
+
+def _as_loaded(module: nn.Module) -> LoadedModel:
+    return LoadedModel(
+        module=module,
+        path=Path(type(module).__name__),
+        sha256="",
+        format="module in memory",
+        architecture=type(module).__name__,
+        architecture_assumed=False,
+        notes=(),
+        num_classes=None,
+        input_shape=None,
+        parameters=sum(p.numel() for p in module.parameters()),
+    )
+
+
+def _as_inputs(tensor: Tensor) -> Inputs:
+    return Inputs(
+        tensor=tensor.detach(),
+        names=tuple(f"input[{i}]" for i in range(tensor.shape[0])),
+        labels=None,
+        classes=None,
+        skipped=(),
+        kind="tensor",
+        source="tensor in memory",
+        preprocessing=Preprocessing.from_preset("none"),
+        seed=0,
+    )
+
+
+def _verdicts(plan: Plan, measured: Measured) -> tuple[Verdict, ...]:
+    verdicts: list[Verdict] = []
+    for unit_plan in plan.units:
+        name = unit_plan.unit.name
+        verdicts += unit_verdicts(
+            name,
+            activation=unit_plan.unit.activation,
+            not_applicable=unit_plan.not_applicable,
+            not_run=unit_plan.not_run,
+            rows=measured.rows[name],
+            nonnegative=measured.nonnegative[name],
+        )
+    return (*verdicts, *network_verdicts(verdicts))
+
+
+def _model_json(loaded: LoadedModel, discovery: Discovery) -> dict[str, Any]:
+    return {
+        "file": loaded.path.name,
+        "sha256": loaded.sha256 or None,
+        "format": loaded.format,
+        "architecture": loaded.architecture,
+        "architecture_assumed": loaded.architecture_assumed,
+        "parameters": loaded.parameters,
+        "num_classes": loaded.num_classes,
+        "notes": [*loaded.notes, *discovery.notes],
+        "rejected_sums": [{"name": r.name or "the network", "reason": r.reason} for r in discovery.rejected],
+    }
+
+
+def _inputs_json(batch: Inputs, correct: tuple[int, int] | None) -> dict[str, Any]:
+    pre = batch.preprocessing
+    size = list(pre.size) if isinstance(pre.size, tuple) else pre.size
+    return {
+        "source": batch.source,
+        "kind": batch.kind,
+        "count": len(batch.names),
+        "shape": list(batch.tensor.shape[1:]),
+        "names": list(batch.names),
+        "labels": None if batch.labels is None else list(batch.labels),
+        "preprocessing": {
+            "mean": list(pre.mean) or None,
+            "std": list(pre.std) or None,
+            "size": size,
+            "preset": pre.preset,
+        },
+        "seed": batch.seed if batch.kind == "synthetic" else None,
+        "accuracy": None if correct is None else {"correct": correct[0], "total": correct[1]},
+        "skipped": [{"name": name, "reason": reason} for name, reason in batch.skipped],
+    }
+
+
+def _unit_json(unit_plan: UnitPlan, measured: Measured, batch: Inputs) -> dict[str, Any]:
+    unit = unit_plan.unit
+    planned = 0 if unit_plan.not_run is not None or unit_plan.not_applicable is not None else len(batch.names)
+    rows = measured.rows[unit.name]
+    broken = (Status.NOT_RUN, Status.ERROR)
+    done = sum(1 for row in rows.values() if not any(f.status in broken for f in row.values()))
+    reason = unit_plan.not_applicable or unit_plan.not_run
+    if unit_plan.not_applicable is not None:
+        status, done = "not_applicable", 0
+    elif unit_plan.not_run is not None or done == 0:
+        status = "not_run"
+    else:
+        status = "complete" if done == planned else "partial"
+    if reason is None and done < planned:
+        reason = next((f.reason for row in rows.values() for f in row.values() if f.status in broken), None)
+        reason = reason or "the run was interrupted"
+    return {
+        "name": unit.name,
+        "index": unit.index,
+        "shortcut": unit.shortcut,
+        "activation": unit.activation,
+        "input_shape": list(unit.input_shape),
+        "output_shape": list(unit.output_shape),
+        "dimension": unit.dimension,
+        "status": status,
+        "reason": reason,
+        "plan": unit_plan.about or None,
+        "seconds": round(measured.seconds[unit.name], 3),
+        "planned": planned,
+        "done": done,
+    }
+
+
+def _rows_json(measured: Measured) -> list[dict[str, Any]]:
+    return [
+        {"unit": unit, "input": name, "quantity": quantity, **finding.to_json()}
+        for unit, by_input in measured.rows.items()
+        for name, row in by_input.items()
+        for quantity, finding in row.items()
+    ]
+
+
+def _configuration(settings: Settings) -> dict[str, Any]:
+    return {
+        "units": list(settings.units),
+        "measures": list(settings.quantities),
+        "budget": settings.budget.value,
+        "dtype": settings.dtype,
+        "seed": settings.seed,
+        "workers": settings.threads,
+        "max_bytes": settings.memory,
+    }
+
+
+def _environment(settings: Settings) -> dict[str, Any]:
+    return {
+        "python": platform.python_version(),
+        "torch": str(torch.__version__),
+        "platform": platform.platform(),
+        "processor": platform.machine(),
+        "workers": settings.threads,
+    }

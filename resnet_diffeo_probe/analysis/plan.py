@@ -1,0 +1,163 @@
+"""What is going to be measured: which units on which inputs, how, and why others are not."""
+
+from __future__ import annotations
+
+import fnmatch
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from resnet_diffeo_probe.errors import ConfigurationError, NoUnitError, UnsupportedUnitError
+from resnet_diffeo_probe.jacobian import QUANTITIES, Budget, UnitJacobian
+from resnet_diffeo_probe.jacobian.measures import quantities_of
+from resnet_diffeo_probe.units import Discovery, ResidualUnit
+
+__all__ = ["Plan", "Settings", "UnitPlan", "make_plan"]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How an analysis is made.
+
+    Attributes:
+        units: shell patterns; a unit is analysed if its name matches one. Empty: all.
+        measures: names of quantities; empty: those of the budget.
+        budget: used where `measures` is empty.
+        dtype: `"float64"` or `"float32"`, of everything that is computed.
+        seed: of start vectors, random checks, synthetic inputs.
+        workers: threads that measure at the same time; None for one a core.
+        max_bytes: memory that the factors of one measurement may take; None for three quarters of the machine's.
+    """
+
+    units: tuple[str, ...] = ()
+    measures: tuple[str, ...] = ()
+    budget: Budget = Budget.STANDARD
+    dtype: str = "float64"
+    seed: int = 0
+    workers: int | None = None
+    max_bytes: float | None = None
+
+    def __post_init__(self) -> None:
+        if unknown := [m for m in self.measures if m not in QUANTITIES]:
+            raise ConfigurationError(
+                f"there is no measure '{unknown[0]}'",
+                fix=f"choose among {', '.join(QUANTITIES)}",
+                code="unknown-measure",
+            )
+        if self.dtype not in ("float64", "float32"):
+            raise ConfigurationError(f"dtype '{self.dtype}' is not float64 or float32", fix="--dtype float64")
+
+    @property
+    def quantities(self) -> tuple[str, ...]:
+        """The quantities to measure, in the order in which they are stored."""
+        wanted = self.measures or quantities_of(self.budget)
+        return tuple(q for q in QUANTITIES if q in wanted)
+
+    @property
+    def memory(self) -> float:
+        """Bytes that the factors may take."""
+        return self.max_bytes if self.max_bytes is not None else 0.75 * physical_memory()
+
+    @property
+    def threads(self) -> int:
+        """Threads that measure at the same time."""
+        return self.workers if self.workers is not None else max(1, len(os.sched_getaffinity(0)))
+
+
+def physical_memory() -> float:
+    """Return the bytes of memory of this machine."""
+    return float(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
+
+
+@dataclass(frozen=True, eq=False)
+class UnitPlan:
+    """What happens to one unit.
+
+    Attributes:
+        unit: the unit, in the dtype of the analysis.
+        jacobian: prepared for exact measures; None where there are none.
+        not_applicable: why the unit has no Jacobian determinant, else None.
+        not_run: why it is left out, else None.
+        about: method, cut, sizes and costs, for people and for `result.json`.
+    """
+
+    unit: ResidualUnit
+    jacobian: UnitJacobian | None
+    not_applicable: str | None = None
+    not_run: str | None = None
+    about: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """Every unit of a network with what happens to it, and the settings."""
+
+    units: tuple[UnitPlan, ...]
+    settings: Settings
+
+
+def make_plan(discovery: Discovery, settings: Settings) -> Plan:
+    """Plan an analysis.
+
+    Args:
+        discovery: a network's units, already in the dtype of the settings.
+        settings: what is asked for.
+
+    Raises:
+        NoUnitError: the network has no residual unit.
+        ConfigurationError: the patterns match no unit.
+    """
+    if not discovery.units:
+        raise NoUnitError(
+            "no residual unit was found in this network",
+            why=discovery.explain_none(),
+            fix="a residual unit is an addition of an input to a branch computed from that same input",
+        )
+    chosen = [unit for unit in discovery.units if _matches(unit.name, settings.units)]
+    if not chosen:
+        raise ConfigurationError(
+            f"--units {' '.join(settings.units)} matches none of the {len(discovery.units)} units",
+            why=f"they are called {', '.join(unit.name for unit in discovery.units[:20])}",
+            fix="--units 'layer1.*'",
+            code="units-pattern",
+        )
+    return Plan(tuple(_plan_unit(unit, unit in chosen, settings) for unit in discovery.units), settings)
+
+
+def _matches(name: str, patterns: Sequence[str]) -> bool:
+    return not patterns or any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns)
+
+
+def _plan_unit(unit: ResidualUnit, chosen: bool, settings: Settings) -> UnitPlan:
+    if not unit.preserves_dimension:
+        reason = _changes_dimension(unit)
+        return UnitPlan(unit, None, not_applicable=reason, about={"method": "none", "cut": None})
+    if not chosen:
+        return UnitPlan(unit, None, not_run="left out by --units", about={"method": "none", "cut": None})
+    try:
+        jacobian = UnitJacobian(unit)
+    except UnsupportedUnitError as error:
+        return UnitPlan(unit, None, not_run=error.what, about={"method": "none", "cut": None})
+    return UnitPlan(unit, jacobian, about=_about(jacobian))
+
+
+def _changes_dimension(unit: ResidualUnit) -> str:
+    shapes = [" × ".join(map(str, shape)) for shape in (unit.input_shape, unit.output_shape)]
+    if unit.input_shape == unit.output_shape:
+        return f"The shortcut is a {unit.shortcut}, not the identity: this is no step x + F(x) of a flow."
+    return f"The unit maps {shapes[0]} to {shapes[1]}: it changes the dimension and cannot be a bijection."
+
+
+def _about(jacobian: UnitJacobian) -> dict[str, Any]:
+    """Describe the elimination when half of the coordinates at the cheapest cut are active."""
+    estimates = [jacobian.estimate(cut, active=0.5 if cut else 1.0) for cut in jacobian.cuts]
+    best = min(estimates, key=lambda estimate: estimate.flops)
+    return {
+        "method": "block elimination of the reduced matrix",
+        "cut": best.cut_name,
+        "image_rows": best.image_rows,
+        "expected_order": best.order,
+        "expected_gigaflops": round(best.flops / 1e9, 3),
+        "expected_mebibytes": round(best.factor_bytes / 2**20, 1),
+    }

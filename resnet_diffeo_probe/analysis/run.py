@@ -1,0 +1,210 @@
+"""Carry out a plan: activations of one input at a time, then its units in parallel.
+
+A measurement depends on its unit and its input alone: it runs on one thread whatever the number of workers, so the
+number of workers does not change a bit of the result.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from resnet_diffeo_probe.analysis.plan import Plan, UnitPlan
+from resnet_diffeo_probe.finding import Evidence, Finding, Status
+from resnet_diffeo_probe.jacobian import measure
+from resnet_diffeo_probe.jacobian.measures import JACOBIAN_QUANTITIES, activation_measures
+from resnet_diffeo_probe.units import Discovery, UnitActivations
+
+__all__ = ["Measured", "Progress", "run_plan"]
+
+
+@dataclass(frozen=True)
+class Progress:
+    """One unit measured at one input.
+
+    Attributes:
+        unit: its name.
+        input: the input's name.
+        done: measurements of a (unit, input) pair so far.
+        total: pairs planned.
+        sign: the finding, None if it was not asked for.
+        seconds: that the pair took.
+    """
+
+    unit: str
+    input: str
+    done: int
+    total: int
+    sign: Finding | None
+    seconds: float
+
+
+@dataclass
+class Measured:
+    """What was measured.
+
+    Attributes:
+        rows: unit -> input -> quantity -> finding.
+        nonnegative: unit -> input -> whether the unit's input has no negative coordinate.
+        seconds: unit -> time of its measurements.
+        interrupted: whether the user stopped the run.
+    """
+
+    rows: dict[str, dict[str, dict[str, Finding]]] = field(default_factory=dict)
+    nonnegative: dict[str, dict[str, bool]] = field(default_factory=dict)
+    seconds: dict[str, float] = field(default_factory=dict)
+    interrupted: bool = False
+
+
+@dataclass(frozen=True)
+class _Outcome:
+    unit: str
+    input: str
+    findings: dict[str, Finding]
+    nonnegative: bool
+    seconds: float
+
+
+def run_plan(
+    discovery: Discovery,
+    plan: Plan,
+    inputs: Tensor,
+    names: tuple[str, ...],
+    *,
+    progress: Callable[[Progress], None] | None = None,
+) -> Measured:
+    """Measure every planned unit at every input.
+
+    An error in one measurement is a row with its reason; the others go on. An interrupt (Ctrl-C) ends the run after
+    the measurements in progress; what was measured is returned.
+
+    Args:
+        discovery: the network, in the dtype of the plan.
+        plan: what to measure.
+        inputs: (N, *shape), in the dtype of the plan.
+        names: of the inputs.
+        progress: called after each (unit, input) pair, in the calling thread.
+    """
+    measured = Measured(
+        rows={p.unit.name: {} for p in plan.units},
+        nonnegative={p.unit.name: {} for p in plan.units},
+        seconds={p.unit.name: 0.0 for p in plan.units},
+    )
+    active = [p for p in plan.units if p.not_run is None]
+    total = len(active) * len(names)
+    done = 0
+
+    def keep(outcome: _Outcome) -> None:
+        nonlocal done
+        done += 1
+        measured.rows[outcome.unit][outcome.input] = outcome.findings
+        measured.nonnegative[outcome.unit][outcome.input] = outcome.nonnegative
+        measured.seconds[outcome.unit] += outcome.seconds
+        if progress is not None:
+            sign = outcome.findings.get("sign")
+            progress(Progress(outcome.unit, outcome.input, done, total, sign, outcome.seconds))
+
+    workers = plan.settings.threads
+    with _one_thread(), ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+        pending: set[Future[_Outcome]] = set()
+        try:
+            for task in _tasks(discovery, active, inputs, names):
+                # a queue of a few tasks keeps the workers busy without holding the activations of many inputs
+                while len(pending) > 2 * workers:
+                    finished, pending = wait(pending, return_when=FIRST_COMPLETED)
+                    for future in finished:
+                        keep(future.result())
+                pending.add(pool.submit(_measure_pair, plan, *task))
+            for future in pending:
+                keep(future.result())
+        except KeyboardInterrupt:
+            measured.interrupted = True
+            for future in pending:
+                future.cancel()
+            for future in pending:
+                if (
+                    not future.cancelled()
+                    and future.result().input not in measured.rows[future.result().unit]
+                ):
+                    keep(future.result())
+    _order_rows(measured, names)
+    return measured
+
+
+def _tasks(
+    discovery: Discovery, active: list[UnitPlan], inputs: Tensor, names: tuple[str, ...]
+) -> Iterator[tuple[UnitPlan, str, UnitActivations | Exception]]:
+    for index, name in enumerate(names):
+        seen: dict[str, UnitActivations] | Exception
+        try:
+            _, seen = discovery.run(inputs[index : index + 1])
+        except (RuntimeError, ValueError) as error:
+            seen = error
+        for unit_plan in active:
+            yield unit_plan, name, seen if isinstance(seen, Exception) else seen[unit_plan.unit.name]
+
+
+def _measure_pair(plan: Plan, unit_plan: UnitPlan, name: str, seen: UnitActivations | Exception) -> _Outcome:
+    started = time.perf_counter()
+    quantities = plan.settings.quantities
+    unit = unit_plan.unit
+    nonnegative = False
+    found: dict[str, Finding] = {}
+    try:
+        if isinstance(seen, Exception):
+            raise seen
+        nonnegative = bool((seen.input >= 0).all())
+        found |= activation_measures(
+            seen.input,
+            seen.branch,
+            seen.sum,
+            activation=unit.activation,
+            preserves_dimension=unit.preserves_dimension,
+        )
+        if unit_plan.jacobian is not None:
+            found |= measure(
+                unit_plan.jacobian,
+                seen.input,
+                quantities,
+                max_bytes=plan.settings.memory / plan.settings.threads,
+                seed=plan.settings.seed,
+            )
+    except Exception as error:
+        # one input must not take the others with it: whatever went wrong here is this pair's row
+        found |= dict.fromkeys((q for q in quantities if q not in found), _as_finding(error))
+    if unit_plan.jacobian is None:
+        reason = unit_plan.not_applicable or "no Jacobian was prepared"
+        none = Finding.missing(Status.NOT_APPLICABLE, reason, Evidence.NOT_APPLICABLE)
+        found |= dict.fromkeys(JACOBIAN_QUANTITIES, none)
+    ordered = {q: found[q] for q in quantities if q in found}
+    return _Outcome(unit.name, name, ordered, nonnegative, time.perf_counter() - started)
+
+
+def _as_finding(error: Exception) -> Finding:
+    text = f"{type(error).__name__}: {error}".splitlines()[0][:300]
+    if isinstance(error, MemoryError) or "out of memory" in text or "can't allocate memory" in text:
+        return Finding.missing(Status.NOT_RUN, f"out of memory ({text})")
+    return Finding.missing(Status.ERROR, text)
+
+
+def _order_rows(measured: Measured, names: tuple[str, ...]) -> None:
+    """Put the rows in the order of the inputs, whichever worker was first."""
+    for unit, rows in measured.rows.items():
+        measured.rows[unit] = {name: rows[name] for name in names if name in rows}
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Give each worker one thread of its own for linear algebra; as before afterwards."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

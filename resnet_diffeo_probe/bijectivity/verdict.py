@@ -1,0 +1,339 @@
+"""Verdicts from the evidence alone: the same evidence gives the same verdict, nothing else changes it.
+
+Sum map g(x) = x + F(x). A continuous injective map of a connected open set of Rⁿ is open (invariance of domain,
+Brouwer 1912), so its local degree is the same everywhere; where g is differentiable with det J ≠ 0 the local degree is
+sign det J. Opposite signs at two points therefore prove that g is not injective on any connected open set that holds
+both. One sign alone proves nothing: a reflection has det J < 0 everywhere and is a bijection.
+
+Whole unit a(g(x)) with a ReLU after the addition. If g_i(x) < 0 at some x, a neighbourhood of x is mapped into the
+hyperplane y_i = 0, so the image of that neighbourhood is not open and a∘g is not injective there. This is the remark of
+section 3.3 of 'Residual Networks as Flows of Diffeomorphisms' as a proof.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from resnet_diffeo_probe.finding import Finding, Status
+
+__all__ = ["State", "Verdict", "network_verdicts", "unit_verdicts", "violating_share_upper"]
+
+#: A clipped coordinate must lie this far below zero, relative to the largest one, for the rounding of a forward pass
+#: in float64 not to matter.
+CLIPPED_DEPTH = 1e-9
+
+# Activations that are injective: after them a unit is injective exactly where its sum map is.
+_INJECTIVE_ACTIVATIONS = frozenset(
+    {"leaky_relu", "elu", "selu", "celu", "tanh", "sigmoid", "softplus", "softsign"}
+)
+
+
+class State(StrEnum):
+    """What is known about a map; the words are those of the report."""
+
+    CERTIFIED_INJECTIVE = "certified_injective"
+    NOT_INJECTIVE_PROVEN = "not_injective_proven"
+    NO_VIOLATION_FOUND = "no_violation_found"
+    NOT_APPLICABLE = "not_applicable"
+    UNDETERMINED = "undetermined"
+    NOT_RUN = "not_run"
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What is known about one map of one unit, on which domain, in which arithmetic.
+
+    Attributes:
+        unit: its name; None for the network's summary over its units.
+        map: `"sum"` for x + F(x), `"unit"` for the map after the post-add activation.
+        state: see `State`.
+        sentence: the same for people, with the numbers.
+        domain: where the statement holds.
+        arithmetic: what it was computed in, and what was checked rather than bounded.
+        counts: inputs by sign of det J: positive, negative, zero, undetermined, not_run.
+        violating_share_upper_95: one-sided 95 % bound on the share of such inputs whose sign differs.
+        evidence: what the verdict rests on.
+    """
+
+    unit: str | None
+    map: str
+    state: State
+    sentence: str
+    domain: str | None = None
+    arithmetic: str | None = None
+    counts: dict[str, int] | None = None
+    violating_share_upper_95: float | None = None
+    evidence: dict[str, Any] | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the JSON object of `result.json`."""
+        return {
+            "unit": self.unit,
+            "map": self.map,
+            "state": self.state.value,
+            "domain": self.domain,
+            "arithmetic": self.arithmetic,
+            "sentence": self.sentence,
+            "counts": self.counts,
+            "violating_share_upper_95": self.violating_share_upper_95,
+            "evidence": self.evidence,
+        }
+
+
+def violating_share_upper(inputs: int) -> float:
+    """Return the one-sided 95 % upper bound on a share of which 0 of `inputs` independent draws were seen.
+
+    The exact (Clopper-Pearson) bound 1 − 0.05^(1/n); 0 of 64 gives 4.57 %.
+    """
+    return float(1 - 0.05 ** (1 / inputs))
+
+
+def unit_verdicts(
+    unit: str,
+    *,
+    activation: str | None,
+    not_applicable: str | None,
+    not_run: str | None,
+    rows: Mapping[str, Mapping[str, Finding]],
+    nonnegative: Mapping[str, bool],
+) -> tuple[Verdict, Verdict]:
+    """Judge the sum map and the whole unit.
+
+    Args:
+        unit: its name.
+        activation: after the addition, None if there is none.
+        not_applicable: why the unit cannot be a bijection's candidate (it changes the dimension), else None.
+        not_run: why nothing was measured, else None.
+        rows: input name -> quantity -> finding.
+        nonnegative: input name -> whether the unit's input has no negative coordinate there.
+
+    Returns:
+        The verdicts on `"sum"` and `"unit"`.
+    """
+    if not_applicable is not None:
+        return (
+            Verdict(unit, "sum", State.NOT_APPLICABLE, not_applicable),
+            Verdict(unit, "unit", State.NOT_APPLICABLE, not_applicable),
+        )
+    total = _judge_sum(unit, not_run, rows, nonnegative)
+    return total, _judge_whole(unit, activation, total, rows)
+
+
+def _judge_sum(
+    unit: str, not_run: str | None, rows: Mapping[str, Mapping[str, Finding]], nonnegative: Mapping[str, bool]
+) -> Verdict:
+    signs = {name: row["sign"] for name, row in rows.items() if "sign" in row}
+    kinds = {name: _kind(finding) for name, finding in signs.items()}
+    tally = Counter(kinds.values())
+    counts = {kind: tally[kind] for kind in ("positive", "negative", "zero", "undetermined", "not_run")}
+    certain = counts["positive"] + counts["negative"]
+    if not_run is not None or not signs or counts["not_run"] == len(signs):
+        first = next((f.reason for f in signs.values() if f.reason), None)
+        reason = not_run or first or "the sign of the determinant was not measured"
+        return Verdict(unit, "sum", State.NOT_RUN, f"Not run: {reason}.", counts=counts)
+    if counts["positive"] and counts["negative"]:
+        return _opposite_signs(unit, rows, kinds, counts, nonnegative)
+    if not certain:
+        sentence = (
+            f"No sign could be decided: at {counts['zero']} inputs the Jacobian is singular as computed, at "
+            f"{counts['undetermined']} it is singular within rounding or the input lies on a kink."
+        )
+        return Verdict(unit, "sum", State.UNDETERMINED, sentence, arithmetic=_arithmetic(rows), counts=counts)
+    word = "positive" if counts["positive"] else "negative"
+    bound = violating_share_upper(certain)
+    sentence = (
+        f"The determinant is {word} at all {certain} inputs where its sign is certain; if inputs like these are drawn "
+        f"independently, the other sign has a share below {bound:.1%} (95 %). This proves nothing about other inputs."
+    )
+    if word == "negative":
+        sentence += " Negative everywhere is a reflection, which a bijection may be."
+    if doubtful := counts["undetermined"] + counts["zero"]:
+        sentence += f" At {doubtful} more inputs it is zero or within rounding of zero."
+    return Verdict(
+        unit,
+        "sum",
+        State.NO_VIOLATION_FOUND,
+        sentence,
+        domain="the inputs measured",
+        arithmetic=_arithmetic(rows),
+        counts=counts,
+        violating_share_upper_95=bound,
+    )
+
+
+def _opposite_signs(
+    unit: str,
+    rows: Mapping[str, Mapping[str, Finding]],
+    kinds: Mapping[str, str],
+    counts: dict[str, int],
+    nonnegative: Mapping[str, bool],
+) -> Verdict:
+    # the two whose signs are surest, preferring inputs in the orthant where the unit really works
+    def surest(kind: str) -> str:
+        names = [name for name, found in kinds.items() if found == kind]
+        return min(
+            names, key=lambda name: (not nonnegative.get(name, False), _margin(rows[name]) or math.inf)
+        )
+
+    pair = [surest("positive"), surest("negative")]
+    domain = "every connected open set that holds both inputs, a neighbourhood of the segment between them among them"
+    if all(nonnegative.get(name, False) for name in pair):
+        domain += "; also the open orthant of inputs with positive coordinates, in whose closure outputs of a ReLU lie"
+    sentence = (
+        f"The determinant is positive at {counts['positive']} and negative at {counts['negative']} inputs: the map "
+        "folds between them, so some two different points have one image."
+    )
+    if doubtful := counts["undetermined"] + counts["zero"]:
+        sentence += f" At {doubtful} more inputs the sign is zero or undetermined."
+    return Verdict(
+        unit,
+        "sum",
+        State.NOT_INJECTIVE_PROVEN,
+        sentence,
+        domain=domain,
+        arithmetic=_arithmetic(rows),
+        counts=counts,
+        evidence={
+            "proof": "opposite signs of the Jacobian determinant (invariance of domain)",
+            "inputs": pair,
+            "signs": [1, -1],
+            "sign_margins": [_margin(rows[name]) for name in pair],
+        },
+    )
+
+
+def _judge_whole(
+    unit: str, activation: str | None, total: Verdict, rows: Mapping[str, Mapping[str, Finding]]
+) -> Verdict:
+    clipped = {name: depth for name, row in rows.items() if (depth := _depth(row)) > CLIPPED_DEPTH}
+    if activation in ("relu", "relu6") and clipped:
+        deepest = max(clipped, key=lambda name: clipped[name])
+        shares = sorted(
+            float(row["clipped_fraction"].value)
+            for row in rows.values()
+            if "clipped_fraction" in row and row["clipped_fraction"].value is not None
+        )
+        sentence = (
+            f"The ReLU after the addition sets coordinates to zero at {len(clipped)} of {len(shares)} inputs "
+            f"({shares[0]:.0%} to {shares[-1]:.0%} of them): the whole unit's Jacobian is singular there and a "
+            "neighbourhood of each such input is flattened onto a hyperplane."
+        )
+        return Verdict(
+            unit,
+            "unit",
+            State.NOT_INJECTIVE_PROVEN,
+            sentence,
+            domain="every neighbourhood of each of these inputs, within the orthant of non-negative inputs too",
+            arithmetic="float64 forward pass; clipped by more than its rounding",
+            counts=total.counts,
+            evidence={
+                "proof": "an open set is mapped into a hyperplane (invariance of domain)",
+                "inputs": [deepest],
+                "clipped_depth": clipped[deepest],
+            },
+        )
+    same = {
+        "domain": total.domain,
+        "arithmetic": total.arithmetic,
+        "counts": total.counts,
+        "evidence": total.evidence,
+    }
+    if activation is None or activation in _INJECTIVE_ACTIVATIONS:
+        follows = "No activation follows the addition" if activation is None else f"{activation} is injective"
+        return Verdict(
+            unit,
+            "unit",
+            total.state,
+            f"{follows}: as the sum map. {total.sentence}",
+            violating_share_upper_95=total.violating_share_upper_95,
+            **same,  # type: ignore[arg-type]
+        )
+    if total.state is State.NOT_INJECTIVE_PROVEN:
+        sentence = "The sum map has two points with one image, so the whole unit has."
+        return Verdict(unit, "unit", total.state, sentence, **same)  # type: ignore[arg-type]
+    if total.state is State.NOT_RUN:
+        return Verdict(unit, "unit", State.NOT_RUN, total.sentence, counts=total.counts)
+    sentence = f"No clipped coordinate was seen; beyond the inputs measured, {activation} after the addition is open."
+    return Verdict(unit, "unit", State.UNDETERMINED, sentence, counts=total.counts)
+
+
+def network_verdicts(verdicts: Sequence[Verdict]) -> tuple[Verdict, Verdict]:
+    """Summarise the verdicts on a network's units, for each map.
+
+    The summary speaks of the units one by one, not of their composite.
+    """
+    return _summarise([v for v in verdicts if v.map == "sum"], "sum"), _summarise(
+        [v for v in verdicts if v.map == "unit"], "unit"
+    )
+
+
+# The summary's state is the first of these that a unit is in.
+_PRECEDENCE = (
+    State.NOT_INJECTIVE_PROVEN,
+    State.NOT_RUN,
+    State.UNDETERMINED,
+    State.NO_VIOLATION_FOUND,
+    State.CERTIFIED_INJECTIVE,
+    State.NOT_APPLICABLE,
+)
+
+_WORDS = {
+    State.CERTIFIED_INJECTIVE: "certified injective",
+    State.NOT_INJECTIVE_PROVEN: "proven not injective",
+    State.NO_VIOLATION_FOUND: "without a violation found",
+    State.UNDETERMINED: "undetermined",
+    State.NOT_RUN: "not run",
+}
+
+
+def _summarise(verdicts: Sequence[Verdict], which: str) -> Verdict:
+    applicable = [v for v in verdicts if v.state is not State.NOT_APPLICABLE]
+    tally = Counter(v.state for v in applicable)
+    state = next((s for s in _PRECEDENCE if tally[s]), State.NOT_APPLICABLE)
+    subject = "sum maps x + F(x)" if which == "sum" else "whole units"
+    if not applicable:
+        sentence = f"None of the {len(verdicts)} residual units keeps the dimension: none can be a bijection."
+    else:
+        parts = [f"{tally[s]} {_WORDS[s]}" for s in _PRECEDENCE if tally[s]]
+        sentence = f"Of {len(applicable)} dimension-preserving units' {subject}: {', '.join(parts)}."
+        if changing := len(verdicts) - len(applicable):
+            sentence += f" {changing} more change the dimension and cannot be bijections."
+    return Verdict(None, which, state, sentence)
+
+
+def _kind(sign: Finding) -> str:
+    if sign.status is Status.OK:
+        return "positive" if sign.value == 1 else "negative"
+    if sign.status is Status.SINGULAR:
+        return "zero"
+    if sign.status in (Status.UNDETERMINED, Status.ON_KINK):
+        return "undetermined"
+    return "not_run"
+
+
+def _margin(row: Mapping[str, Finding]) -> float | None:
+    found = row.get("sign_margin")
+    return None if found is None else found.value
+
+
+def _depth(row: Mapping[str, Finding]) -> float:
+    found = row.get("clipped_depth")
+    return 0.0 if found is None or found.value is None else float(found.value)
+
+
+def _arithmetic(rows: Mapping[str, Mapping[str, Finding]]) -> str:
+    margins = [m for row in rows.values() if _kind_or_none(row) and (m := _margin(row)) is not None]
+    dtypes = sorted({row["sign"].dtype for row in rows.values() if "sign" in row and row["sign"].dtype})
+    text = f"{', '.join(dtypes) or 'float64'}; signs checked numerically, rounding not bounded by interval arithmetic"
+    if margins:
+        text += f" (largest margin {max(margins):.1e}, to be below 1)"
+    return text
+
+
+def _kind_or_none(row: Mapping[str, Finding]) -> bool:
+    return "sign" in row and row["sign"].status is Status.OK

@@ -1,0 +1,170 @@
+"""Every measure of one unit at one input, as findings by name (MATH.md, section 1)."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from enum import StrEnum
+
+import torch
+from torch import Tensor
+
+from resnet_diffeo_probe.finding import Evidence, Finding, Status
+from resnet_diffeo_probe.jacobian.determinant import Determinant, determinant
+from resnet_diffeo_probe.jacobian.linearize import Linearization, UnitJacobian
+from resnet_diffeo_probe.jacobian.spectrum import (
+    largest_singular_value,
+    leftmost_real_eigenvalues,
+    smallest_singular_value,
+)
+
+__all__ = ["JACOBIAN_QUANTITIES", "QUANTITIES", "Budget", "activation_measures", "measure", "quantities_of"]
+
+
+class Budget(StrEnum):
+    """How much is measured where no list of measures is given."""
+
+    QUICK = "quick"  # the determinant and what one forward pass tells
+    STANDARD = "standard"  # also extreme singular values, leftmost real eigenvalue, critical step
+
+
+_DETERMINANT = ("sign", "logabsdet", "sign_margin")
+_EIGENVALUES = ("leftmost_real_eigenvalue", "critical_step", "real_eigenvalues_below_minus_one")
+_SINGULAR_VALUES = ("sigma_min", "sigma_max")
+_ACTIVATIONS = ("residual_ratio", "clipped_fraction", "clipped_depth")
+
+#: Measures of the Jacobian of the sum map: they exist for units that keep the dimension.
+JACOBIAN_QUANTITIES = (*_DETERMINANT, *_SINGULAR_VALUES, *_EIGENVALUES)
+#: All measures, in the order in which they are stored.
+QUANTITIES = (*JACOBIAN_QUANTITIES, *_ACTIVATIONS)
+
+
+def quantities_of(budget: Budget) -> tuple[str, ...]:
+    """Return the measures of a budget."""
+    return QUANTITIES if budget is Budget.STANDARD else (*_DETERMINANT, *_ACTIVATIONS)
+
+
+def measure(
+    jacobian: UnitJacobian,
+    x: Tensor,
+    quantities: Collection[str],
+    *,
+    max_bytes: float | None = None,
+    seed: int = 0,
+) -> dict[str, Finding]:
+    """Measure the Jacobian of a unit's sum map at one input.
+
+    Args:
+        jacobian: the unit.
+        x: (1, *shape) its input.
+        quantities: names from `JACOBIAN_QUANTITIES`; others are left out.
+        max_bytes: memory allowed for the factors, None for no limit.
+        seed: of start vectors and of the check of the sign.
+
+    Returns:
+        A finding for each quantity asked for.
+    """
+    wanted = [q for q in JACOBIAN_QUANTITIES if q in quantities]
+    if not bool(torch.isfinite(x).all()):
+        lost = Finding.missing(Status.ERROR, "the unit's input holds NaN or infinity")
+        return dict.fromkeys(wanted, lost)
+    lin = jacobian.at(x)
+    if not bool(torch.isfinite(lin.branch_output).all()):
+        lost = Finding.missing(Status.ERROR, "the branch gives NaN or infinity at this input")
+        return dict.fromkeys(wanted, lost)
+    found: dict[str, Finding] = {}
+    needs_factors = {*_DETERMINANT, "sigma_min"} & set(wanted)
+    det: Determinant | None = None
+    if needs_factors:
+        needed = lin.factor_bytes()
+        if max_bytes is not None and needed > max_bytes:
+            reason = (
+                f"the factors need {needed / 2**30:.1f} GiB, {max_bytes / 2**30:.1f} GiB are allowed; "
+                "a smaller input size or more memory would do"
+            )
+            found |= dict.fromkeys(needs_factors, Finding.missing(Status.NOT_RUN, reason))
+        else:
+            det = determinant(lin, seed=seed)
+            found |= {"sign": det.sign, "logabsdet": det.logabsdet, "sign_margin": det.margin}
+    if "sigma_max" in wanted:
+        found["sigma_max"] = largest_singular_value(lin, seed=seed)
+    if "sigma_min" in wanted and det is not None:
+        found["sigma_min"] = _sigma_min(lin, det, seed)
+    if set(_EIGENVALUES) & set(wanted):
+        eigenvalues = leftmost_real_eigenvalues(lin, seed=seed)
+        found["leftmost_real_eigenvalue"] = eigenvalues.leftmost
+        found["critical_step"] = eigenvalues.critical_step
+        found["real_eigenvalues_below_minus_one"] = eigenvalues.below_minus_one
+        if "sign" in found:
+            found["sign"] = cross_checked(found["sign"], eigenvalues.below_minus_one)
+    return {q: found[q] for q in wanted}
+
+
+def _sigma_min(lin: Linearization, det: Determinant, seed: int) -> Finding:
+    if det.factorization is None and det.sign.status is not Status.SINGULAR:
+        return Finding.missing(Status.ERROR, "J was not factorised")
+    return smallest_singular_value(lin, det.factorization, seed=seed)
+
+
+def cross_checked(sign: Finding, below_minus_one: Finding) -> Finding:
+    """Return the sign, undetermined if the number m of real eigenvalues of J_F below −1 contradicts (−1)^m."""
+    if sign.status is not Status.OK or below_minus_one.value is None or sign.value is None:
+        return sign
+    if (-1) ** int(below_minus_one.value) == sign.value:
+        return sign
+    return Finding(
+        None,
+        Evidence.EXACT,
+        Status.UNDETERMINED,
+        dtype=sign.dtype,
+        reason=f"elimination says {sign.value:+d}, but {below_minus_one.value} real eigenvalues of J_F below −1 "
+        "were found, which has the other parity",
+    )
+
+
+def activation_measures(
+    unit_input: Tensor, branch: Tensor, total: Tensor, *, activation: str | None, preserves_dimension: bool
+) -> dict[str, Finding]:
+    """Measure what one forward pass tells.
+
+    Args:
+        unit_input: (1, *shape) x.
+        branch: (1, *shape) F(x).
+        total: (1, *shape) the sum g(x) = s(x) + F(x).
+        activation: the activation after the addition, e.g. `"relu"`.
+        preserves_dimension: whether x and F(x) have the same shape and the shortcut is the identity.
+
+    Returns:
+        `residual_ratio` ‖F(x)‖/‖x‖; `clipped_fraction`, the share of coordinates of g(x) that the ReLU sets to a
+        constant; `clipped_depth`, how far the most clipped one lies below zero relative to max |g|.
+    """
+    dtype = str(total.dtype).removeprefix("torch.")
+    found: dict[str, Finding] = {}
+    size = float(torch.linalg.vector_norm(unit_input))
+    if not preserves_dimension:
+        found["residual_ratio"] = _not_applicable(
+            "the branch's output has another shape than the unit's input"
+        )
+    elif size == 0:
+        found["residual_ratio"] = Finding.missing(Status.INFINITE, "the unit's input is zero")
+    elif not bool(torch.isfinite(branch).all()):
+        found["residual_ratio"] = Finding.missing(Status.ERROR, "the branch gives NaN or infinity")
+    else:
+        found["residual_ratio"] = Finding(float(torch.linalg.vector_norm(branch)) / size, dtype=dtype)
+    if activation not in ("relu", "relu6"):
+        reason = "no ReLU follows the addition" if activation is None else f"{activation} clips no coordinate"
+        return found | dict.fromkeys(("clipped_fraction", "clipped_depth"), _not_applicable(reason))
+    if not bool(torch.isfinite(total).all()):
+        lost = Finding.missing(Status.ERROR, "the sum holds NaN or infinity")
+        return found | {"clipped_fraction": lost, "clipped_depth": lost}
+    clipped = total <= 0
+    if activation == "relu6":
+        clipped |= total >= 6
+    found["clipped_fraction"] = Finding(float(clipped.double().mean()), dtype=dtype)
+    scale = float(total.abs().max())
+    depth = max(-float(total.min()), 0.0) / scale if scale > 0 else 0.0
+    found["clipped_depth"] = Finding(depth, dtype=dtype)
+    return found
+
+
+def _not_applicable(reason: str) -> Finding:
+    return Finding.missing(Status.NOT_APPLICABLE, reason, Evidence.NOT_APPLICABLE)
