@@ -113,10 +113,11 @@ def _wrong(what: str, why: str | None, fix: str) -> ConfigurationError:
 
 
 PRESETS = {
-    # channel means and standard deviations of the training images (pixels in [0, 1]); those of CIFAR-10 and -100
-    # over all pixels, as in weiaicunzai/pytorch-cifar100 and kuangliu/pytorch-cifar's corrected values
+    # over all pixels of the training images, in [0, 1]: akamaster/pytorch_resnet_cifar10, issue 9 (0.49139968 …).
+    # The common std (0.2023, 0.1994, 0.2010) is another statistic, see kuangliu/pytorch-cifar, issue 16.
     "cifar10": Preprocessing((0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616), preset="cifar10"),
-    "cifar100": Preprocessing((0.5071, 0.4865, 0.4409), (0.2673, 0.2564, 0.2762), preset="cifar100"),
+    # the same for CIFAR-100: weiaicunzai/pytorch-cifar100, conf/global_settings.py
+    "cifar100": Preprocessing((0.5071, 0.4867, 0.4408), (0.2675, 0.2565, 0.2761), preset="cifar100"),
     # torchvision.transforms._presets.ImageClassification: resize 256, centre crop 224
     "imagenet": Preprocessing((0.485, 0.456, 0.406), (0.229, 0.224, 0.225), 224, "imagenet", 256),
     # pytorch/examples, mnist/main.py

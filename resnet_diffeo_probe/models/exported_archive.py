@@ -1,10 +1,11 @@
 """What in an exported program (.pt2) could run code when it is loaded, found without loading it.
 
-`torch.export.load` is no safe reader. It unpickles sample inputs, flagged weights and constants with full powers where
-the restricted reader fails, opens compiled libraries, resolves operators by `getattr` from `torch` on (`torch.os.system`
-is one), evaluates shape expressions as Python through sympy, imports the modules that tree specifications name, and
-pastes argument names into Python source that it compiles. So an archive is only opened if each of these places holds
-nothing but what `torch.export.save` writes for a feed-forward network: a list of what is allowed, not of what is not.
+`torch.export.load` is no safe reader. It unpickles sample inputs, flagged weights and constants with full powers
+where the restricted reader fails, opens compiled libraries, resolves operators by `getattr` from `torch` on
+(`torch.os.system` is one), evaluates shape expressions as Python through sympy, imports the modules that tree
+specifications name, and pastes argument names into Python source that it compiles. So an archive is only opened if
+each of these places holds nothing but what `torch.export.save` writes for a feed-forward network: a list of what is
+allowed, not of what is not.
 """
 
 from __future__ import annotations
@@ -24,46 +25,18 @@ _RECORDS = re.compile(
     r"(models/model\.json|data/(weights|constants)/(weight_\d+|tensor_\d+|model_(weights|constants)_config\.json)"
     r"|data/sample_inputs/model\.pt|archive_format|archive_version|byteorder|version|\.data/\w+|extra/.*)"
 )
-# aten::from_file maps a file into a tensor; no other operator of aten touches what is not a tensor
+# aten::from_file and aten::save touch files; no other operator of aten reaches beyond its tensors
 _OPERATOR = re.compile(
-    r"torch\.ops\.aten\.(?!from_file\b)_{0,1}[a-z]\w*\.[A-Za-z]\w*|_operator\.(add|sub|mul|floordiv|mod|getitem)"
+    r"torch\.ops\.aten\.(?!from_file\b|save\b)_?[a-z]\w*\.[A-Za-z]\w*"
+    r"|_operator\.(add|sub|mul|floordiv|mod|getitem)",
+    re.ASCII,
 )
 _NAME = re.compile(r"[\w.+-]*", re.ASCII)
 _GUARD = re.compile(r"[\w\[\]'\". ()<>=!+*/%,-]*", re.ASCII)
-_WORDS_IN_EXPRESSIONS = frozenset(
-    [
-        "Symbol",
-        "Integer",
-        "Float",
-        "Rational",
-        "positive",
-        "nonnegative",
-        "integer",
-        "True",
-        "False",
-        "Add",
-        "Mul",
-        "Pow",
-        "Max",
-        "Min",
-        "Mod",
-        "FloorDiv",
-        "CeilDiv",
-        "PythonMod",
-        "ModularIndexing",
-        "Eq",
-        "Ne",
-        "Lt",
-        "Le",
-        "Gt",
-        "Ge",
-        "And",
-        "Or",
-        "Not",
-        "evaluate",
-        "int_oo",
-        "oo",
-    ]
+_WORD_IN_EXPRESSION = re.compile(
+    r"Symbol|Integer|Float|Rational|positive|nonnegative|integer|True|False|Add|Mul|Pow|Max|Min|Mod|FloorDiv|CeilDiv"
+    r"|PythonMod|ModularIndexing|Eq|Ne|Lt|Le|Gt|Ge|And|Or|Not|evaluate|int_oo|oo|[suz]\d+",
+    re.ASCII,
 )
 _TREE_TYPES = frozenset({None, "builtins.tuple", "builtins.list", "builtins.dict"})
 
@@ -200,7 +173,7 @@ def _safe_expression(text: str) -> bool:
     if not re.fullmatch(r"[\w (),=<>+*/'-]*", text, re.ASCII):
         return False
     words = re.findall(r"[A-Za-z_]\w*", text)
-    return all(word in _WORDS_IN_EXPRESSIONS or re.fullmatch(r"[suz]\d+", word) for word in words)
+    return all(_WORD_IN_EXPRESSION.fullmatch(word) for word in words)
 
 
 def _safe_tree(text: str) -> bool:
@@ -221,9 +194,8 @@ def _safe_branch(tree: Any) -> bool:
         context = json.loads(tree.get("context") or "null")
     except (TypeError, ValueError):
         return False
-    if not (
-        context is None
-        or (isinstance(context, list) and all(isinstance(c, str) and c.isidentifier() for c in context))
-    ):
+    if context is not None and not isinstance(context, list):
+        return False
+    if not all(isinstance(name, str) and name.isidentifier() for name in context or ()):
         return False
     return all(_safe_branch(child) for child in tree.get("children_spec", []))

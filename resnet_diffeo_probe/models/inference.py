@@ -78,7 +78,8 @@ def _unrecognised(tensors: Mapping[str, Tensor], path: Path) -> LoadError:
     shown = [f"{name} {list(t.shape)}" for name, t in list(tensors.items())[:5]]
     return LoadError(
         f"{path} holds weights without an architecture, and their names are not those of a known ResNet",
-        why=f"{len(tensors)} tensors, the first are {', '.join(shown)}; a ResNet's begin with conv1, bn1, layer1.0.conv1",
+        why=f"{len(tensors)} tensors, the first are {', '.join(shown)}; "
+        "a ResNet's begin with conv1, bn1, layer1.0.conv1",
         fix=_ARCH_HINT,
         code="architecture-not-recognised",
     )

@@ -80,7 +80,8 @@ def find(content: Any, path: Path) -> StateDict:
         others = [k for k in _NESTED if k != keys[0] and k in content and _route(content[k], 1) is not None]
         if others:
             notes.append(
-                f"the checkpoint also holds weights under {', '.join(map(repr, others))}; those under {keys[0]!r} are used"
+                f"the checkpoint also holds weights under {', '.join(map(repr, others))}; "
+                f"those under {keys[0]!r} are used"
             )
     where = "key " + " → ".join(map(repr, keys)) if keys else ""
     if isinstance(chosen, nn.Module):
