@@ -43,10 +43,9 @@ def tensor_velocity(
     for kernel in kernels[:-1]:
         weights = kernel[:, field]
         if architecture.bias:
-            x = weights[:, :, :-1] @ x + weights[:, :, -1:]
-        else:
-            x = weights @ x
-        x = activation(x)
+            # the bias is the kernel's last column: a row of ones under x applies it
+            x = torch.cat([x, x.new_ones(x.shape[0], 1, x.shape[2])], dim=1)
+        x = activation(weights @ x)
     return kernels[-1][:, field] @ x
 
 
