@@ -46,7 +46,7 @@ def test_unit_table_equals_the_result(page):
             values = [value for value in values if value is not None]
             known = quantity(key)
             median = known.write(statistics.median(values) if values else None, 3)
-            spread = known.write_range(min(values), max(values), 2) if len(values) > 1 else ""
+            spread = " " + known.write_range(min(values), max(values), 2) if len(values) > 1 else ""
             assert cell == median + spread
         assert cells[14] == f"{unit['done']}/{unit['planned']}"
 
