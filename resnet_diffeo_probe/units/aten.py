@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import operator as builtins
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -105,6 +107,27 @@ def _same_arguments(function: Callable[..., Any]) -> Callable[[dict[str, Any]], 
     return translate
 
 
+def _elu(given: dict[str, Any]) -> _Call:
+    if given["input_scale"] != 1 or given["scale"] != 1:
+        return F.selu, (given["self"],), {}  # the only other caller of this operator
+    return F.elu, (given["self"], given["alpha"]), {}
+
+
+def _slice(given: dict[str, Any]) -> _Call:
+    end = None if given["end"] == sys.maxsize else given["end"]
+    index = (*(slice(None),) * given["dim"], slice(given["start"], end, given["step"]))
+    return builtins.getitem, (given["self"], index), {}
+
+
+def _constant_pad(given: dict[str, Any]) -> _Call:
+    return F.pad, (given["self"], given["pad"], "constant", given["value"]), {}
+
+
+def _to_copy(given: dict[str, Any]) -> _Call:
+    wanted = {key: given[key] for key in ("dtype", "device") if given[key] is not None}
+    return torch.Tensor.to, (given["self"],), wanted
+
+
 def _softmax(given: dict[str, Any]) -> _Call:
     return torch.softmax, (given["self"], given["dim"]), {}
 
@@ -123,6 +146,11 @@ _TRANSLATIONS: dict[str, Callable[[dict[str, Any]], _Call]] = {
     "max_pool2d_with_indices": _max_pool(F.max_pool2d),
     "max_pool3d_with_indices": _max_pool(F.max_pool3d),
     "_softmax": _softmax,
+    "elu": _elu,
+    "slice": _slice,
+    "constant_pad_nd": _constant_pad,
+    "_to_copy": _to_copy,
+    "unfold": _same_arguments(torch.Tensor.unfold),
     "_adaptive_avg_pool2d": _same_arguments(F.adaptive_avg_pool2d),
     "_adaptive_avg_pool3d": _same_arguments(F.adaptive_avg_pool3d),
     "_unsafe_view": _same_arguments(torch.reshape),

@@ -144,9 +144,7 @@ def discover(model: nn.Module, example: Tensor) -> Discovery:
     if not failed:
         return found
     kept = [plan for plan in found._plans if plan.name not in failed]
-    refused = [
-        RejectedSum(name, "its sum map does not reproduce what went through the network") for name in failed
-    ]
+    refused = [RejectedSum(name, reason) for name, reason in failed.items()]
     return Discovery(rebuilt, kept, [*found.rejected, *refused])
 
 

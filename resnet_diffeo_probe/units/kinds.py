@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import fx
 
 from resnet_diffeo_probe.units import functional
+from resnet_diffeo_probe.units.values import spelling
 
 __all__ = [
     "is_activation",
@@ -106,7 +107,7 @@ def is_pool(node: fx.Node) -> bool:
 
 def is_upsampling(node: fx.Node) -> bool:
     """Say whether the operation enlarges a map."""
-    return node.target in _UPSAMPLING
+    return node.target in _UPSAMPLING or spelling(node.target).startswith("upsample_")  # type: ignore[arg-type]
 
 
 def is_split(node: fx.Node) -> bool:

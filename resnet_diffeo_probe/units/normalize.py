@@ -96,11 +96,14 @@ def _target(function: Callable[..., Any], bare: str, *, writes: bool) -> Callabl
         candidate = getattr(module, bare, None)
         if candidate in SIGNATURES:
             return candidate
+    if getattr(F, bare, None) is function:  # a Python-level function whose `inplace` flag is gone by now
+        return function
+    # only torch has namesakes that do the same (`F.unfold` is not `Tensor.unfold`); every Python object has
+    # methods with underscores, modules too
     is_method = getattr(torch.Tensor, spelling(function), None) is function
-    # names with underscores are skipped: every Python object has such methods, modules too
     if (writes or is_method) and not bare.startswith("__"):
-        for module in (torch, F):
-            if callable(candidate := getattr(module, bare, None)):
+        for place in (torch, torch.Tensor):
+            if callable(candidate := getattr(place, bare, None)):
                 return candidate
     return functional.on_copy if writes else function
 
@@ -241,6 +244,14 @@ def _cast(dtype: torch.dtype) -> Callable[[_Arguments, _Keywords, Any], Spelled]
     return spell
 
 
+def _where(args: _Arguments, kwargs: _Keywords, shape: Any) -> Spelled:
+    """Tell `torch.where(condition, x, y)` from `x.where(condition, y)`."""
+    first = args[0].meta["dtype"] if isinstance(args[0], fx.Node) else None
+    if len(args) == 3 and first is not torch.bool:
+        args = (args[1], args[0], args[2])
+    return Spelled(torch.where, args, kwargs)
+
+
 def _addmm(args: _Arguments, kwargs: _Keywords, shape: Any) -> Spelled:
     """Spell b + x Wᵀ as the linear layer that it is, where W is a parameter."""
     bias, x, matrix = args[:3]
@@ -270,6 +281,7 @@ _SPECIAL: dict[str, Callable[[_Arguments, _Keywords, Any], Spelled]] = {
     "T": _transpose_all,
     "t": _matrix_transpose,
     "addmm": _addmm,
+    "where": _where,
     "float": _cast(torch.float32),
     "double": _cast(torch.float64),
     "half": _cast(torch.float16),

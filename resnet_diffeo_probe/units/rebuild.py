@@ -14,7 +14,7 @@ from resnet_diffeo_probe.units.build import build
 from resnet_diffeo_probe.units.record import record
 from resnet_diffeo_probe.units.state import borrowed
 from resnet_diffeo_probe.units.tape import Tape
-from resnet_diffeo_probe.units.values import tensors_in
+from resnet_diffeo_probe.units.values import plain, tensors_in
 
 __all__ = ["Rebuilt", "RecordingError", "agree", "rebuild", "unwrapped"]
 
@@ -99,16 +99,13 @@ def rebuild(model: nn.Module, example: Tensor) -> Rebuilt:
         (dispatched, free) for dispatched in ([True] if scripted else [False, True]) for free in (True, False)
     ]
     reasons: list[str] = []
-    with borrowed(model):
-        for dispatched, free in attempts:
-            try:
-                return _attempt(model, example, dispatched=dispatched, free=free, earlier=reasons)
-            except Exception as error:
-                if not reasons and not dispatched and free:
-                    _require_runnable(model, example, error)
-                reasons.append(
-                    str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-                )
+    for dispatched, free in attempts:
+        try:
+            return _attempt(model, example, dispatched=dispatched, free=free, earlier=reasons)
+        except Exception as error:
+            if not reasons:
+                _require_runnable(model, example, error)
+            reasons.append((str(error).strip() or type(error).__name__).splitlines()[0])
     raise RecordingError(
         f"The forward pass of {type(model).__name__} could not be written down as a graph.",
         why="; ".join(dict.fromkeys(reasons)),
@@ -119,7 +116,7 @@ def rebuild(model: nn.Module, example: Tensor) -> Rebuilt:
 def _require_runnable(model: nn.Module, example: Tensor, error: Exception) -> None:
     """Tell a model that does not take this example from one that the tape cannot follow."""
     try:
-        model(example)
+        _run(model, model, example)
     except Exception as cause:
         raise RecordingError(
             f"{type(model).__name__} does not run on a batch of shape {tuple(example.shape)}.",
@@ -132,11 +129,15 @@ def _attempt(
     model: nn.Module, example: Tensor, *, dispatched: bool, free: bool, earlier: list[str]
 ) -> Rebuilt:
     notes: list[str] = []
-    tape = _seeded(record, model, example, dispatched=dispatched)
-    cases: list[tuple[Tensor, Any]] = [(example, tape.result)]
+    # with one sample a transposed tensor may be contiguous: such accidents must not look like the batch's doing
+    taped = torch.cat([example, example]) if free and example.shape[0] == 1 else example
+    tape = _run(model, record, model, taped, dispatched=dispatched)
+    cases: list[tuple[Tensor, Any]] = [(taped, tape.result)]
+    if taped is not example:
+        cases.append((example, plain(_run(model, model, example))))
     if free:
-        longer_example = torch.cat([example, example[-1:]])
-        longer = _seeded(record, model, longer_example, dispatched=dispatched)
+        longer_example = torch.cat([taped, taped[-1:]])
+        longer = _run(model, record, model, longer_example, dispatched=dispatched)
         free_batch_size(tape, longer)
         cases.append((longer_example, longer.result))
     else:
@@ -152,19 +153,21 @@ def _attempt(
     if _has_strangers(tape) and not example.is_meta:
         # a constant that no operation made may hide a computation: it must serve another input as well
         other = example.roll(1, -1)
-        cases.append((other, _seeded(model, other)))
+        cases.append((other, plain(_run(model, model, other))))
     exact = True
     for batch, expected in cases:
-        result = _seeded(graph.forward, batch)  # calling the module would print a traceback of its own
+        result = _run(model, graph.forward, batch)  # calling the module would print a traceback of its own
         if not agree(expected, result):
             raise TapesDifferError("the rebuilt graph gives another output than the network")
         exact = exact and agree(expected, result, exactly=True)
     return Rebuilt(graph, free, exact, tuple(notes))
 
 
-def _seeded(run: Any, *args: Any, **kwargs: Any) -> Any:
-    torch.manual_seed(0)
-    return run(*args, **kwargs)
+def _run(model: nn.Module, function: Any, *args: Any, **kwargs: Any) -> Any:
+    """Call a function with the model as it was given: what one run caches must not serve the next."""
+    with borrowed(model):
+        torch.manual_seed(0)
+        return function(*args, **kwargs)
 
 
 def _has_strangers(tape: Tape) -> bool:

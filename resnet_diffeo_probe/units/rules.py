@@ -108,9 +108,9 @@ class _Planner:
             raise _RejectedError("it adds pieces of a split tensor")
         shortcut = min(terms, key=lambda term: _cost(regions[term]))
         branch = tuple(term for term in terms if term is not shortcut)
-        branch_nodes = [part for term in branch for part in regions[term]]
+        branches = [regions[term] for term in branch]
         way = [part for part in regions[shortcut] if not kinds.is_identity(part)]
-        self._check(everything, way, branch_nodes, regions[shortcut])
+        self._check(everything, way, branches, regions[shortcut])
         name = owner_name([node]) or owner_name(everything) or "network"
         users = self.flow.users(node)
         activations = [user for user in users if user.op == "call_function" and kinds.is_activation(user)]
@@ -125,8 +125,13 @@ class _Planner:
         )
 
     def _check(
-        self, everything: list[fx.Node], way: list[fx.Node], branch: list[fx.Node], shortcut: list[fx.Node]
+        self,
+        everything: list[fx.Node],
+        way: list[fx.Node],
+        branches: list[list[fx.Node]],
+        shortcut: list[fx.Node],
     ) -> None:
+        branch = [part for region in branches for part in region]
         if any(kinds.is_upsampling(part) for part in everything):
             raise _RejectedError("a path to it is upsampled: it merges scales")
         if any(kinds.is_split(part) or kinds.is_piece(part) for part in shortcut):
@@ -144,9 +149,9 @@ class _Planner:
             )
         if strangers := [part for part in way if not _belongs_to_shortcut(part)]:
             raise _RejectedError(f"its shorter path is not a shortcut: it holds {_spelled(strangers[0])}")
-        branch_weighted = sum(kinds.is_weighted(part) for part in branch)
-        if weighted and branch_weighted < 2 and not any(kinds.is_activation(part) for part in branch):
-            raise _RejectedError("both paths are single layers without activation: a sum of two linear maps")
+        deepest = max(sum(kinds.is_weighted(part) for part in region) for region in branches)
+        if weighted and deepest < 2 and not any(kinds.is_activation(part) for part in branch):
+            raise _RejectedError("its paths are single layers without activation: a sum of linear maps")
 
     def _activations_settled(self) -> list[UnitPlan]:
         """Drop the activations of a pre-activation network.
