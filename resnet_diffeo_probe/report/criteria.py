@@ -51,8 +51,8 @@ _ALL = (
         threshold="Both signs at two inputs prove a fold. One sign at all inputs, of either kind, proves "
         "nothing.",
         origin="Invariance of domain (Brouwer): a continuous injective map of a connected open set of Rⁿ "
-        "keeps one orientation. A sign is called certain when σ_min exceeds the backward error of "
-        "the elimination (the margin is above 1); otherwise it is undetermined.",
+        "keeps one orientation. A sign is called certain when the margin, a bound on ‖I − J·J⁻¹‖ for the "
+        "inverse that the factorisation gives, is below 1; otherwise it is undetermined.",
         normal="A sign that is −1 at every input is no sign of folding: a reflection is a bijection.",
         causes="Large residual branches: an odd number of real eigenvalues of J_F has passed −1.",
         advice="Look at the unit's critical step and residual ratio. Undetermined signs: run those inputs "
@@ -82,8 +82,8 @@ _ALL = (
             "singular matrix. 1/σ<sub>min</sub> is how much an error in the output can grow when the "
             "unit is inverted there."
         ),
-        threshold="The backward error of the elimination, which is the number that the sign's margin "
-        "compares with.",
+        threshold="None of its own: how close to 0 is too close depends on the rounding of the elimination, "
+        "which the margin of the sign bounds.",
         origin="Eckart–Young: no smaller change makes J singular.",
         normal="10⁻¹ to 10⁻⁴ occurs in ordinary trained units.",
         causes="A fold near the input; directions that the unit nearly removes.",
@@ -121,7 +121,7 @@ _ALL = (
     ),
     Criterion(
         key="clipped_fraction",
-        quantities=("clipped_fraction",),
+        quantities=("clipped_fraction", "clipped_depth"),
         title="Clipped share",
         definition=Markup(
             "The share of coordinates of x + F(x) that are not positive, which a ReLU after the "

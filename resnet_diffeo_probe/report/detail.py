@@ -37,7 +37,7 @@ class Detail:
         facts: names and values about the unit and its plan.
         evidence: per verdict, what it rests on, as names and values.
         summaries: a line a quantity.
-        quantities: the columns of the table of inputs.
+        quantities: the columns of the table of inputs: those that apply to the unit.
         inputs: a row an input: its name, its label, its cells.
         notes: reasons that stand in rows, with how many rows have each.
     """
@@ -61,16 +61,18 @@ def detail_of(unit: Unit, inputs: Mapping[str, Any], *, is_open: bool) -> Detail
         is_open: show it without being asked.
     """
     quantities = in_order(unit.rows)
+    columns = [quantity for quantity in quantities if not _never_applies(unit.rows[quantity.key])]
     names: list[str] = inputs["names"]
     labels: list[str | None] = inputs["labels"] or [None] * len(names)
     present = {key for rows in unit.rows.values() for key in rows}
     table: list[tuple[str, str | None, list[Cell]]] = [
-        (name, label, [_cell(quantity, unit.rows[quantity.key].get(name)) for quantity in quantities])
+        (name, label, [_cell(quantity, unit.rows[quantity.key].get(name)) for quantity in columns])
         for name, label in zip(names, labels, strict=True)
-        if name in present
+        # an input that was planned and has no row is a row of dashes, not a gap
+        if columns and (name in present or unit.record["planned"] >= len(names))
     ]
-    if None in present:
-        cells = [_cell(quantity, unit.rows[quantity.key].get(None)) for quantity in quantities]
+    if None in present and columns:
+        cells = [_cell(quantity, unit.rows[quantity.key].get(None)) for quantity in columns]
         table.insert(0, ("(every input)", None, cells))
     return Detail(
         unit=unit,
@@ -78,10 +80,15 @@ def detail_of(unit: Unit, inputs: Mapping[str, Any], *, is_open: bool) -> Detail
         facts=_facts(unit),
         evidence=[(verdict, basis_of(verdict)) for verdict in unit.verdicts],
         summaries=[(quantity, unit.summary(quantity.key)) for quantity in quantities],
-        quantities=quantities,
+        quantities=columns,
         inputs=table,
         notes=_notes(unit),
     )
+
+
+def _never_applies(rows: Mapping[str | None, Row]) -> bool:
+    """Return whether no row could have a value: the line of the summary then says all there is to say."""
+    return all(row["status"] == "not_applicable" for row in rows.values())
 
 
 def _facts(unit: Unit) -> list[tuple[str, str]]:
@@ -117,6 +124,8 @@ def _plain(value: Any) -> str:
         return value
     if isinstance(value, int | float) and not isinstance(value, bool):
         return number(value)
+    if isinstance(value, list) and not any(isinstance(item, list | dict) for item in value):
+        return ", ".join(map(_plain, value))
     return json.dumps(value, ensure_ascii=False)
 
 

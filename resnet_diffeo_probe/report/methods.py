@@ -10,6 +10,8 @@ from markupsafe import Markup
 
 __all__ = ["Methods", "Reference", "methods_for"]
 
+_DID_NOT_RUN = ("not_run", "not_applicable")
+
 
 @dataclass(frozen=True, slots=True)
 class Reference:
@@ -86,17 +88,13 @@ _WORKS = {
 def methods_for(result: Mapping[str, Any]) -> Methods:
     """Return the methods text of a result: only what the result says was done."""
     methods = Methods()
-    ran = {
-        row["quantity"]
-        for row in result["measurements"]
-        if row["value"] is not None or row["status"] != "not_run"
-    }
+    ran = {row["quantity"] for row in result["measurements"] if row["status"] not in _DID_NOT_RUN}
     states = {verdict["state"] for verdict in result["verdicts"]}
     text = _subject(result, methods)
     if "sign" in ran or "logabsdet" in ran:
         text += _determinant(result, methods)
     methods.paragraphs.append(text)
-    spectrum = _spectrum(ran, methods)
+    spectrum = _spectrum(result, ran, methods)
     if spectrum:
         methods.paragraphs.append(spectrum)
     conclusions = _conclusions(states, result, methods)
@@ -143,23 +141,36 @@ def _determinant(result: Mapping[str, Any], methods: Methods) -> Markup:
     )
 
 
-def _spectrum(ran: set[str], methods: Methods) -> Markup:
+def _spectrum(result: Mapping[str, Any], ran: set[str], methods: Methods) -> Markup:
     text = Markup("")
     if ran & {"sigma_min", "sigma_max"}:
-        text += Markup(
-            "Extreme singular values of J were computed by Lanczos iterations {matrix}, the smallest "
-            "with solves from the same factorisation. "
-        ).format(matrix=methods.cite("matrix"))
+        if _iterated(result, {"sigma_min", "sigma_max"}):
+            text += Markup(
+                "Extreme singular values of J were computed by Lanczos iterations {arpack}, the smallest with "
+                "solves from the same factorisation. "
+            ).format(arpack=methods.cite("arpack"))
+        else:
+            text += Markup(
+                "Extreme singular values were taken from a full decomposition of J {matrix}. "
+            ).format(matrix=methods.cite("matrix"))
     if ran & {"critical_step", "leftmost_real_eigenvalue"}:
+        how = (
+            Markup("by implicitly restarted Arnoldi iterations {}").format(methods.cite("arpack"))
+            if _iterated(result, {"critical_step", "leftmost_real_eigenvalue"})
+            else Markup("from all eigenvalues {}").format(methods.cite("matrix"))
+        )
         text += Markup(
-            "The critical step is h* = −1/λ with λ the leftmost real eigenvalue of the Jacobian of F, "
-            "by implicitly restarted Arnoldi iterations {arpack}. "
-        ).format(arpack=methods.cite("arpack"))
+            "The critical step is h* = −1/λ with λ the leftmost real eigenvalue of the Jacobian of F, {how}. "
+        ).format(how=how)
     if "inverse_error" in ran:
         text += Markup("Inverses were computed iteratively {iresnet} and compared with the input. ").format(
             iresnet=methods.cite("iresnet")
         )
     return text
+
+
+def _iterated(result: Mapping[str, Any], keys: set[str]) -> bool:
+    return any(row["quantity"] in keys and row["evidence"] == "estimated" for row in result["measurements"])
 
 
 def _conclusions(states: set[str], result: Mapping[str, Any], methods: Methods) -> Markup:

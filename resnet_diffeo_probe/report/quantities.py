@@ -59,7 +59,10 @@ _KNOWN = (
     Quantity("real_eigenvalues_below_minus_one", Markup("#λ &lt; −1"), "real eigenvalues of J_F below −1"),
     Quantity("residual_ratio", Markup("‖<i>F</i>‖/‖<i>x</i>‖"), "residual ratio"),
     Quantity("clipped_fraction", Markup("clipped"), "share of coordinates clipped to zero", "share"),
-    Quantity("sign_margin", Markup("margin"), "sign margin: σ_min over the backward error"),
+    Quantity(
+        "clipped_depth", Markup("clip depth"), "depth of the most clipped coordinate, relative to max |g|"
+    ),
+    Quantity("sign_margin", Markup("margin"), "bound on ‖I − J·J⁻¹‖; the sign is certain below 1"),
     Quantity("inverse_error", Markup("inverse error"), "relative error of the inverse"),
 )
 

@@ -78,7 +78,8 @@ def _rewrite(text: str, prefix: str, alt: str) -> str:
     for stand_in, variable in _VARIABLES.items():
         text = text.replace(stand_in, variable)
     view_box = re.search(r'viewBox="[^"]*"', text)
-    opening = f'<svg class="plot" role="img" width="360" aria-label="{Markup.escape(alt)}" {view_box[0] if view_box else ""}>'
+    size = f'width="360" {view_box[0] if view_box else ""}'
+    opening = f'<svg class="plot" role="img" {size} aria-label="{Markup.escape(alt)}">'
     text = re.sub(r"<svg[^>]*>", lambda _: opening, text, count=1)
     text = re.sub(r"<g>\s*</g>", "", text)
     return re.sub(r"\n\s*", "\n", text)

@@ -48,6 +48,7 @@ QUANTITIES = (
     "residual_ratio",
     "clipped_fraction",
     "sign_margin",
+    "clipped_depth",
     "inverse_error",
 )
 PLAN = {"method": "block_lu", "cut": "relu 1", "width": 64, "memory_bytes": 734_003_200}
@@ -251,7 +252,8 @@ def _measure(
     add("real_eigenvalues_below_minus_one", int(negative))
     add("residual_ratio", chance.uniform(0.2, 1.4))
     add("clipped_fraction", chance.uniform(0.1, 0.6))
-    add("sign_margin", 10 ** chance.uniform(3, 9))
+    add("sign_margin", 10 ** chance.uniform(-12, -6), "ok", "estimated")
+    add("clipped_depth", chance.uniform(0.1, 1.0))
     if position % 6 == 5:
         add(
             "inverse_error",
