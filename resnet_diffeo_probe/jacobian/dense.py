@@ -20,7 +20,7 @@ def dense_jacobian(function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
     Returns:
         (out, in) matrix of the flattened tensors, in the dtype of x. Memory: out·in numbers.
     """
-    jacobian: Tensor = torch.func.jacrev(function)(x)
+    jacobian: Tensor = torch.autograd.functional.jacobian(function, x)
     return jacobian.detach().reshape(-1, x.numel())
 
 

@@ -104,7 +104,8 @@ class BlockFactorization:
             raise RuntimeError("the factors were not kept: factorize(system, keep=True)")
         if self.sign == 0:
             raise RuntimeError("the matrix is singular")
-        parts = list(torch.split(right.reshape(right.shape[0], -1).clone(), list(self.sizes)))
+        columns = right if right.dim() == 2 else right[:, None]
+        parts = list(torch.split(columns.clone(), list(self.sizes)))
         for i, step in enumerate(self.steps):
             if not transpose:
                 parts[i] = torch.linalg.lu_solve(step.lu, step.pivots, parts[i])

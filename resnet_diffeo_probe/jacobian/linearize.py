@@ -254,14 +254,24 @@ class Linearization:
 
     @cached_property
     def kinks(self) -> int:
-        """Number of coordinates on a kink of their activation, dead channels (that no input moves) not counted."""
+        """Number of coordinates on a kink of their activation that some input moves.
+
+        Dead channels, and coordinates behind activations that are flat here, stay where they are: they do not count.
+        """
         total = 0
-        for z, act, segment in zip(
-            self.pre_activations, self.parent.chain.activations, self.parent.chain.segments, strict=False
+        live: Tensor | None = None  # which coordinates an input moves, None for all
+        for z, d, act, segment in zip(
+            self.pre_activations,
+            self.derivatives,
+            self.parent.chain.activations,
+            self.parent.chain.segments,
+            strict=False,
         ):
             found = act.on_kink(z)
             if bool(found.any()):
-                total += int((found & _moves(segment)).sum())
+                found &= _moves(segment, live)
+                total += int(found.sum())
+            live = _pixel_major((d != 0) | found)
         return total
 
     @cached_property
@@ -381,13 +391,19 @@ def _flatten(v: Tensor) -> Tensor:
     return v.reshape(v.shape[0], v.shape[1], -1).mT.reshape(v.shape[0], -1)
 
 
-def _moves(segment: Segment) -> Tensor:
-    """Return (1, *out_shape) booleans: which outputs of a segment depend on its input at all."""
+def _moves(segment: Segment, live: Tensor | None) -> Tensor:
+    """Return (1, *out_shape) booleans: which outputs of a segment depend on its live inputs.
+
+    Args:
+        segment: linear operations.
+        live: (P_in, C_in) booleans, None for all.
+    """
     matrix = segment.matrix
-    touched = torch.zeros(
-        matrix.pixels_out, matrix.channels_out, dtype=torch.bool, device=matrix.blocks.device
-    )
-    row_used = (matrix.blocks != 0).any(dim=2)
-    rows, ids = torch.from_numpy(matrix.rows), torch.from_numpy(matrix.ids)
-    touched.index_put_((rows,), row_used[ids], accumulate=True)
-    return touched.mT.reshape(1, *segment.out_shape)
+    touched = torch.zeros(matrix.pixels_out, matrix.channels_out, dtype=torch.float32)
+    if live is None:
+        live = torch.ones(matrix.pixels_in, matrix.channels_in)
+    for index, used in enumerate((matrix.blocks != 0).float().cpu()):
+        entries = np.flatnonzero(matrix.ids == index)
+        reached = live[torch.from_numpy(matrix.cols[entries])].float().cpu() @ used.mT
+        touched.index_add_(0, torch.from_numpy(matrix.rows[entries]), reached)
+    return (touched > 0).mT.reshape(1, *segment.out_shape).to(matrix.blocks.device)

@@ -186,7 +186,7 @@ def _channel_scale(name: str, scale: Tensor, in_shape: Shape) -> LinearOperator:
         name,
         in_shape,
         in_shape,
-        apply=lambda v: v * column,
+        apply=lambda v: v * column.to(v.dtype),
         matrix=lambda: SharedBlockMatrix.diagonal(torch.diag(scale), pixel_count(in_shape)),
     )
 
@@ -197,8 +197,9 @@ def _scaling(
     factor = args[0] if args else kwargs["other"]
     if kwargs.get("rounding_mode") is not None:
         raise UnsupportedUnitError(f"'{name}' with rounding is not differentiable")
-    factor = torch.as_tensor(factor)
-    if not factor.is_floating_point():
+    if not isinstance(factor, Tensor):  # a Python number is a double: torch would make it a float32 tensor
+        factor = torch.tensor(factor, dtype=torch.float64)
+    elif not factor.is_floating_point():
         factor = factor.to(torch.float64)
     if name in ("div", "true_divide"):
         factor = factor.reciprocal()

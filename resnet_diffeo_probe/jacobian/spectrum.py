@@ -115,7 +115,7 @@ def leftmost_real_eigenvalues(lin: Linearization, *, seed: int = 0) -> LeftmostE
     """
     order = lin.reduced.order
     if order == 0:
-        return _from_real(np.zeros(0), complete_below=-math.inf, error=0.0, exact=True, seed=seed)
+        return _from_real(np.zeros(0), complete_below=math.inf, error=0.0, exact=True, seed=seed)
     apply = _reduced_product(lin)
     if order <= _DENSE_EIGEN:
         matrix = np.column_stack([apply(column) for column in np.eye(order)])

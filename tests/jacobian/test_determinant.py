@@ -1,0 +1,259 @@
+"""The exact engine against dense automatic differentiation, on random branches of every shape it takes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import replace
+from itertools import pairwise
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from resnet_diffeo_probe.errors import UnsupportedUnitError
+from resnet_diffeo_probe.finding import Status
+from resnet_diffeo_probe.jacobian.dense import dense_logdet
+from resnet_diffeo_probe.jacobian.determinant import determinant
+from resnet_diffeo_probe.jacobian.linearize import UnitJacobian
+
+D = torch.float64
+
+
+class Draw:
+    """Random tensors of one seed."""
+
+    def __init__(self, seed: int) -> None:
+        self.generator = torch.Generator().manual_seed(seed)
+
+    def tensor(self, *shape: int, scale: float = 1.0) -> Tensor:
+        return scale * torch.randn(*shape, dtype=D, generator=self.generator)
+
+    def among(self, *choices: Any) -> Any:
+        return choices[int(torch.randint(len(choices), (), generator=self.generator))]
+
+    def norm(self, channels: int) -> Any:
+        return (
+            F.batch_norm,
+            (
+                self.tensor(channels),
+                self.tensor(channels).abs() + 0.1,
+                self.tensor(channels),
+                self.tensor(channels),
+            ),
+            {"training": False, "eps": 1e-5},
+        )
+
+    def activation(self) -> Any:
+        return self.among(
+            (F.relu, (), {}),
+            (F.relu6, (), {}),
+            (F.leaky_relu, (0.1,), {}),
+            (F.gelu, (), {}),
+            (F.hardswish, (), {}),
+            (torch.tanh, (), {}),
+            (F.elu, (), {}),
+            (F.softplus, (), {}),
+        )
+
+    def conv(self, c_in: int, c_out: int, axes: int) -> list[Any]:
+        """A convolution that keeps the spatial shape, padded in one of several ways."""
+        kernel = [int(k) for k in (self.among(1, 3, 5) for _ in range(axes))]
+        dilation = [self.among(1, 1, 2) for _ in range(axes)]
+        groups = self.among(1, 1, 2) if c_in % 2 == 0 and c_out % 2 == 0 else 1
+        if groups == 1 and c_in == c_out:
+            groups = self.among(1, 1, c_in)
+        weight = self.tensor(c_out, c_in // groups, *kernel, scale=0.4)
+        pads = [d * (k - 1) // 2 for d, k in zip(dilation, kernel, strict=True)]
+        convolve = {1: torch.conv1d, 2: torch.conv2d, 3: torch.conv3d}[axes]
+        mode = self.among("zeros", "zeros", "circular", "reflect", "replicate")
+        if mode == "zeros":
+            return [(convolve, (weight, self.tensor(c_out), 1, pads, dilation, groups), {})]
+        pad = (F.pad, ([p for width in reversed(pads) for p in (width, width)],), {"mode": mode})
+        return [pad, (convolve, (weight, None, 1, 0, dilation, groups), {})]
+
+
+def random_branch(draw: Draw) -> tuple[list[Any], tuple[int, ...]]:
+    """Two to four convolutions with batch norms and activations between them."""
+    axes = draw.among(1, 2, 2, 2, 3)
+    spatial = (
+        tuple(int(draw.among(*range(5, 8 if axes == 2 else 10))) for _ in range(axes))
+        if axes < 3
+        else (4, 5, 4)
+    )
+    width = draw.among(1, 2, 3) if axes < 3 else 1
+    channels = [width, *(draw.among(1, 2, 4) for _ in range(draw.among(1, 1, 2, 3))), width]
+    if axes == 3:
+        channels = [1, 2, 1]
+    operations: list[Any] = []
+    if draw.among(True, False):  # a pre-activation unit
+        operations += [draw.norm(width), draw.activation()]
+    for index, (c_in, c_out) in enumerate(pairwise(channels)):
+        layer = draw.conv(c_in, c_out, axes)
+        if axes == 3:  # dilated 5-tap kernels are wider than reflection can pad on 4 pixels
+            layer = [(torch.conv3d, (draw.tensor(c_out, c_in, 3, 3, 3, scale=0.3), None, 1, 1), {})]
+        operations += layer
+        if draw.among(True, False):
+            operations.append(draw.norm(c_out))
+        if index < len(channels) - 2:
+            operations.append(draw.activation())
+    if draw.among(True, False):
+        operations.append((torch.mul, (draw.among(-1.5, 0.3, 1.0),), {}))
+    return operations, (width, *spatial)
+
+
+@settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(seed=st.integers(0, 2**31))
+def test_sign_and_logabsdet_equal_dense_slogdet(unit_of: Callable[..., Any], seed: int) -> None:
+    draw = Draw(seed)
+    operations, shape = random_branch(draw)
+    if any(op is F.pad and max(args[0]) >= min(shape[1:]) for op, args, _ in operations):
+        shape = (shape[0], *(s + 4 for s in shape[1:]))  # reflection needs an image wider than its padding
+    unit = unit_of(operations, shape)
+    x = draw.tensor(*shape)
+    sign, logabsdet = torch.linalg.slogdet(unit.jacobian(x))
+    lin = UnitJacobian(unit).at(x)
+    found = determinant(lin)
+    assert found.sign.status is Status.OK, found.sign.reason
+    assert found.sign.value == int(sign)
+    assert found.logabsdet.value == pytest.approx(float(logabsdet), rel=1e-9, abs=1e-9)
+    assert found.margin.value is not None and found.margin.value < 1e-3
+    factors = found.factorization
+    assert factors is not None
+    v = draw.tensor(2, *shape)
+    dense = unit.jacobian(x)
+    torch.testing.assert_close(
+        lin.apply(v).reshape(2, -1), v.reshape(2, -1) @ dense.mT, rtol=1e-10, atol=1e-10
+    )
+    torch.testing.assert_close(
+        lin.apply_transpose(v).reshape(2, -1), v.reshape(2, -1) @ dense, rtol=1e-10, atol=1e-10
+    )
+    torch.testing.assert_close(lin.apply(factors.solve(v)), v, rtol=1e-6, atol=1e-6)
+    torch.testing.assert_close(lin.apply_transpose(factors.solve_transpose(v)), v, rtol=1e-6, atol=1e-6)
+    torch.testing.assert_close(lin.apply_by_autograd(v[:1]), lin.apply(v[:1]), rtol=1e-10, atol=1e-10)
+
+
+def relu_unit(unit_of: Callable[..., Any], shift: float, weight: float = -0.8) -> Any:
+    """Two 3×3 convolutions whose ReLU lies `shift` away from its kink."""
+    draw = Draw(5)
+    first = (torch.conv2d, (draw.tensor(3, 2, 3, 3, scale=0.2), torch.full((3,), shift, dtype=D), 1, 1), {})
+    second = (torch.conv2d, (weight * draw.tensor(2, 3, 3, 3), None, 1, 1), {})
+    return unit_of([first, (F.relu, (), {}), second], (2, 5, 7))
+
+
+@pytest.mark.parametrize(("shift", "active"), [(-100.0, "none"), (100.0, "all"), (0.0, "some")])
+def test_empty_and_full_active_sets(unit_of: Callable[..., Any], shift: float, active: str) -> None:
+    unit = relu_unit(unit_of, shift)
+    x = Draw(1).tensor(*unit.input_shape)
+    lin = UnitJacobian(unit).at(x)
+    total = 3 * 5 * 7
+    counted = int((lin.derivatives[0] != 0).sum())
+    assert {"none": counted == 0, "all": counted == total, "some": 0 < counted < total}[active]
+    sign, logabsdet = dense_logdet(unit.sum_map, x[None])
+    found = determinant(lin)
+    assert (found.sign.value, found.sign.status) == (sign, Status.OK)
+    assert found.logabsdet.value == pytest.approx(logabsdet, rel=1e-10, abs=1e-10)
+
+
+@pytest.mark.parametrize(("factor", "sign"), [(-3.0, -1), (2.0, 1), (-0.5, 1)])
+def test_one_dimension(unit_of: Callable[..., Any], factor: float, sign: int) -> None:
+    unit = unit_of([(F.linear, (torch.tensor([[factor]], dtype=D), None), {})], (1,))
+    found = determinant(UnitJacobian(unit).at(torch.ones(1)))
+    assert found.sign.value == sign
+    assert found.logabsdet.value == pytest.approx(math.log(abs(1 + factor)), rel=1e-12)
+
+
+def test_a_reflection_of_one_channel_is_negative(unit_of: Callable[..., Any]) -> None:
+    # x_0 -> -x_0 at an odd number of pixels, everything else unchanged
+    unit = unit_of([(torch.mul, (torch.tensor([-2.0, 0.0], dtype=D).reshape(2, 1, 1),), {})], (2, 3, 5))
+    found = determinant(UnitJacobian(unit).at(torch.ones(2, 3, 5)))
+    assert (found.sign.value, found.logabsdet.value) == (-1, 0.0)
+
+
+def test_the_zero_map_is_singular_and_not_minus_infinity(unit_of: Callable[..., Any]) -> None:
+    unit = unit_of([(torch.neg, (), {}), (torch.mul, (torch.ones(2, 1, 1, dtype=D),), {})], (2, 3, 3))
+    found = determinant(UnitJacobian(unit).at(torch.ones(2, 3, 3)))
+    assert (found.sign.value, found.sign.status) == (0, Status.SINGULAR)
+    assert (found.logabsdet.value, found.logabsdet.status) == (None, Status.SINGULAR)
+    assert found.factorization is None
+
+
+def test_singular_within_rounding_is_undetermined(unit_of: Callable[..., Any]) -> None:
+    # J = I - P with P a projection: the elimination meets pivots of about 1e-16 that may have either sign
+    basis = torch.linalg.qr(Draw(3).tensor(6, 6)).Q[:, :2]
+    unit = unit_of([(F.linear, (-basis @ basis.mT, None), {})], (6,))
+    found = determinant(UnitJacobian(unit).at(torch.ones(6)))
+    assert found.sign.status in (Status.UNDETERMINED, Status.SINGULAR)
+    assert found.sign.value in (None, 0)
+
+
+def test_an_input_on_a_kink_is_said_to_be_there(unit_of: Callable[..., Any]) -> None:
+    unit = relu_unit(unit_of, 0.0)
+    on_kink = determinant(UnitJacobian(unit).at(torch.zeros(unit.input_shape)))
+    assert on_kink.sign.status is Status.ON_KINK
+    beside = determinant(UnitJacobian(unit).at(Draw(2).tensor(*unit.input_shape)))
+    assert beside.sign.status is Status.OK
+
+
+def test_a_dead_channel_is_no_kink(unit_of: Callable[..., Any]) -> None:
+    weight = Draw(4).tensor(3, 2, 3, 3)
+    weight[1] = 0  # with a zero bias its pre-activation is exactly zero at every input
+    second = (torch.conv2d, (Draw(6).tensor(2, 3, 3, 3, scale=0.2), None, 1, 1), {})
+    unit = unit_of([(torch.conv2d, (weight, None, 1, 1), {}), (F.relu, (), {}), second], (2, 4, 4))
+    assert determinant(UnitJacobian(unit).at(Draw(2).tensor(2, 4, 4))).sign.status is Status.OK
+
+
+def test_a_branch_read_wrongly_shows_in_the_margin(unit_of: Callable[..., Any]) -> None:
+    """The check of the sign goes through the unit's own branch, so it notices a wrong matrix."""
+    unit = relu_unit(unit_of, 0.3)
+    jacobian = UnitJacobian(unit)
+    segment = jacobian.chain.segments[0]
+    right = segment.operators[0]
+    wrong = replace(right, matrix=lambda: replace(right.matrix(), blocks=1.01 * right.matrix().blocks))
+    broken = replace(segment, operators=(wrong,))
+    jacobian.chain = replace(jacobian.chain, segments=(broken, *jacobian.chain.segments[1:]))
+    found = determinant(jacobian.at(Draw(1).tensor(*unit.input_shape)))
+    assert found.sign.status is Status.UNDETERMINED
+    assert found.sign.value is None
+
+
+def test_what_is_no_chain_is_refused_by_name(unit_of: Callable[..., Any]) -> None:
+    unit = unit_of([(torch.tanh, (), {})], (3,))
+    node = next(n for n in unit.branch.graph.nodes if n.op == "call_function")
+    with unit.branch.graph.inserting_after(node):
+        square = unit.branch.graph.call_function(torch.mul, (node, node))
+    next(n for n in unit.branch.graph.nodes if n.op == "output").args = (square,)
+    unit.branch.recompile()
+    with pytest.raises(UnsupportedUnitError, match="mul"):
+        UnitJacobian(unit)
+
+
+def test_a_unit_that_changes_the_dimension_has_no_determinant(unit_of: Callable[..., Any]) -> None:
+    unit = unit_of([(torch.tanh, (), {})], (3,))
+    unit.preserves_dimension = False
+    with pytest.raises(UnsupportedUnitError, match="dimension"):
+        UnitJacobian(unit)
+
+
+def test_float32_agrees_to_its_own_rounding(unit_of: Callable[..., Any]) -> None:
+    unit = relu_unit(unit_of, 0.3)
+    x = Draw(1).tensor(*unit.input_shape)
+    double = determinant(UnitJacobian(unit).at(x))
+    unit.branch.to(torch.float32)
+    single = determinant(UnitJacobian(unit).at(x))
+    assert single.sign.dtype == "float32"
+    assert single.sign.value == double.sign.value
+    assert single.logabsdet.value == pytest.approx(double.logabsdet.value, rel=1e-4)
+
+
+def test_the_same_input_gives_the_same_bits(unit_of: Callable[..., Any]) -> None:
+    unit = relu_unit(unit_of, 0.1)
+    x = Draw(1).tensor(*unit.input_shape)
+    jacobian = UnitJacobian(unit)
+    first, second = determinant(jacobian.at(x)), determinant(jacobian.at(x))
+    assert first.logabsdet == second.logabsdet
+    assert first.margin == second.margin
