@@ -1,6 +1,6 @@
 """Study 2: train the four networks at depths 5 to 80 and measure critical step and Jacobian.
 
-python benchmarks/spirals_depths.py --seeds 6 --work build/depths --out reports/paper/depths.json
+python benchmarks/spirals_depths.py --seeds 4 --work build/depths --out reports/paper/depths.json
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--setting", choices=sorted(SETTINGS), default="reliable")
-    parser.add_argument("--seeds", type=int, default=6)
+    parser.add_argument("--seeds", type=int, default=4)
     parser.add_argument("--epochs", type=int, default=1000)
     parser.add_argument("--networks", default="abcd")
     parser.add_argument("--work", type=Path, required=True, help="folder of checkpoints, taken up again")

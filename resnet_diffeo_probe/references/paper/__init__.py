@@ -1,0 +1,1 @@
+"""The paper's section 4, remade: figures, tables and studies of the shipped spiral networks in one HTML file."""
