@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import cache
 from importlib import resources
 from pathlib import Path
@@ -13,6 +13,7 @@ from typing import Any
 
 from jsonschema import Draft202012Validator, ValidationError
 
+from resnet_diffeo_probe.analysis.row_check import quick_row_check
 from resnet_diffeo_probe.errors import DiffeoProbeError, OutputError
 
 __all__ = [
@@ -203,11 +204,30 @@ def _check_version(result: Any) -> None:
 
 def _problems(result: Result) -> Iterator[Problem]:
     """Yield problems lazily, the structural ones first: the later checks rely on the structure."""
-    errors: Iterable[ValidationError] = _validator().iter_errors(result)
+    rows = result.get("measurements")
+    by_row = isinstance(rows, list)
+    errors: Iterable[ValidationError] = _validator().iter_errors(
+        {**result, "measurements": []} if by_row else result
+    )
     for error in errors:
         yield _place(error.absolute_path), error.message[:300]
+    is_surely_valid = _is_surely_a_row()
+    for index, row in enumerate(rows if isinstance(rows, list) else []):
+        if not is_surely_valid(row):
+            for error in _row_validator().iter_errors(row):
+                yield _place(["measurements", index, *error.absolute_path]), error.message[:300]
     yield from _not_finite(result, "")
     yield from _broken_references(result)
+
+
+@cache
+def _row_validator() -> Draft202012Validator:
+    return Draft202012Validator({"$ref": "#/$defs/measurement", "$defs": load_schema()["$defs"]})
+
+
+@cache
+def _is_surely_a_row() -> Callable[[Any], bool]:
+    return quick_row_check(load_schema()["$defs"]["measurement"])
 
 
 def _not_finite(node: Any, place: str) -> Iterator[Problem]:

@@ -39,6 +39,7 @@ class Detail:
         summaries: a line a quantity.
         quantities: the columns of the table of inputs: those that apply to the unit.
         inputs: a row an input: its name, its label, its cells.
+        left_out: inputs that have no row in the page, for its size.
         notes: reasons that stand in rows, with how many rows have each.
     """
 
@@ -49,16 +50,18 @@ class Detail:
     summaries: list[tuple[Quantity, Summary]]
     quantities: list[Quantity]
     inputs: list[tuple[str, str | None, list[Cell]]]
+    left_out: int
     notes: list[str]
 
 
-def detail_of(unit: Unit, inputs: Mapping[str, Any], *, is_open: bool) -> Detail:
+def detail_of(unit: Unit, inputs: Mapping[str, Any], *, is_open: bool, most_inputs: int) -> Detail:
     """Return a unit in detail.
 
     Args:
         unit: the unit.
         inputs: `inputs` of the result.
         is_open: show it without being asked.
+        most_inputs: rows in the table of inputs; the rest is left to `result.json`, and counted.
     """
     quantities = in_order(unit.rows)
     columns = [quantity for quantity in quantities if not _never_applies(unit.rows[quantity.key])]
@@ -81,7 +84,8 @@ def detail_of(unit: Unit, inputs: Mapping[str, Any], *, is_open: bool) -> Detail
         evidence=[(verdict, basis_of(verdict)) for verdict in unit.verdicts],
         summaries=[(quantity, unit.summary(quantity.key)) for quantity in quantities],
         quantities=columns,
-        inputs=table,
+        inputs=table[:most_inputs],
+        left_out=max(0, len(table) - most_inputs),
         notes=_notes(unit),
     )
 

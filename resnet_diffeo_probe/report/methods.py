@@ -89,7 +89,7 @@ def methods_for(result: Mapping[str, Any]) -> Methods:
     """Return the methods text of a result: only what the result says was done."""
     methods = Methods()
     ran = {row["quantity"] for row in result["measurements"] if row["status"] not in _DID_NOT_RUN}
-    states = {verdict["state"] for verdict in result["verdicts"]}
+    proven = {verdict["map"] for verdict in result["verdicts"] if verdict["state"] == "not_injective_proven"}
     text = _subject(result, methods)
     if "sign" in ran or "logabsdet" in ran:
         text += _determinant(result, methods)
@@ -97,7 +97,7 @@ def methods_for(result: Mapping[str, Any]) -> Methods:
     spectrum = _spectrum(result, ran, methods)
     if spectrum:
         methods.paragraphs.append(spectrum)
-    conclusions = _conclusions(states, result, methods)
+    conclusions = _conclusions(proven, result, methods)
     if conclusions:
         methods.paragraphs.append(conclusions)
     return methods
@@ -173,12 +173,17 @@ def _iterated(result: Mapping[str, Any], keys: set[str]) -> bool:
     return any(row["quantity"] in keys and row["evidence"] == "estimated" for row in result["measurements"])
 
 
-def _conclusions(states: set[str], result: Mapping[str, Any], methods: Methods) -> Markup:
+def _conclusions(proven: set[str], result: Mapping[str, Any], methods: Methods) -> Markup:
     text = Markup("")
-    if "not_injective_proven" in states:
+    if "sum" in proven:
         text += Markup(
             "Certain determinants of opposite signs at two inputs prove that a map is not injective on "
             "a connected open set that holds both, by invariance of domain {domain}. "
+        ).format(domain=methods.cite("domain"))
+    if "unit" in proven:
+        text += Markup(
+            "A ReLU after the addition that sets a coordinate to zero on an open set sends that set into a "
+            "hyperplane, which by invariance of domain {domain} no continuous injective map does. "
         ).format(domain=methods.cite("domain"))
     if any(verdict["violating_share_upper_95"] is not None for verdict in result["verdicts"]):
         text += Markup(

@@ -23,6 +23,8 @@ __all__ = ["Page", "page_of"]
 
 #: The quantities of the unit table, each a column where the result has it.
 _COLUMNS = (DENSITY, "sigma_min", "critical_step", "residual_ratio", "clipped_fraction", "inverse_error")
+#: Cells in all tables of inputs together, about 45 bytes each; 100 inputs on 16 units have a third of it.
+_MOST_CELLS = 60_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +53,7 @@ def page_of(result: Mapping[str, Any]) -> Page:
     units = units_of(result)
     measured = {key for unit in units for key in unit.rows}
     first = worst(units)
+    most_inputs = max(10, _MOST_CELLS // max(1, sum(len(unit.rows) for unit in units)))
     return Page(
         result=result,
         title=visible(result["model"]["file"]),
@@ -67,7 +70,10 @@ def page_of(result: Mapping[str, Any]) -> Page:
         ],
         charts=depth_charts(units),
         criteria=criteria_for(measured),
-        details=[detail_of(unit, result["inputs"], is_open=unit is first) for unit in units],
+        details=[
+            detail_of(unit, result["inputs"], is_open=unit is first, most_inputs=most_inputs)
+            for unit in units
+        ],
         methods=methods_for(result),
         csv="data:text/csv;charset=utf-8;base64," + base64.b64encode(units_csv(result).encode()).decode(),
         provenance=_provenance(result),
@@ -127,4 +133,6 @@ def _provenance(result: Mapping[str, Any]) -> list[tuple[str, list[tuple[str, st
 def _plain(value: Any) -> str:
     if value is None:
         return "none"
+    if isinstance(value, list):
+        return ", ".join(map(_plain, value)) or "none"
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

@@ -122,3 +122,10 @@ def test_the_worst_unit_is_open_and_only_that(make, parse):
     document = parse(render_html(make(4, 4, states=states)))
     units = [attrs for attrs in document.all("details") if attrs.get("class") == "unit"]
     assert [place for place, attrs in enumerate(units) if "open" in attrs] == [2]
+
+
+def test_a_page_that_would_be_too_large_counts_what_it_leaves_out(make, parse, monkeypatch):
+    monkeypatch.setattr("resnet_diffeo_probe.report.page._MOST_CELLS", 100)
+    document = parse(render_html(make(2, 30, states=("no_violation_found",))))
+    assert "(10 rows; 20 more in result.json)" in document.text
+    assert [len(table) for table in document.tables.values() if table[0][0] == "Input"] == [11, 11]
