@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import logging
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -47,7 +47,7 @@ def read_exported(
     """
     archive = _opened(path, trust_pickle=trust_pickle)
     if archive is not None:
-        if not trust_pickle and (found := _inspected(archive, path)):
+        if not trust_pickle and (found := _inspected(suspicions, archive, path)):
             raise LoadError(
                 f"{path} could run code while it is loaded, so it was not opened",
                 why="beside a plain graph it holds "
@@ -58,6 +58,8 @@ def read_exported(
                 code="exported-not-trusted",
             )
         _check_graph(archive, path)
+        if empty := _inspected(Archive.empty_weights, archive, path):
+            raise _damaged(path, f"the weights {', '.join(empty[:5])} are empty")
     program = _load(archive.data if archive is not None else path.read_bytes(), path)
     notes = (
         [f"exported with PyTorch {archive.model.get('torch_version', '')}".rstrip()]
@@ -85,16 +87,20 @@ def _opened(path: Path, *, trust_pickle: bool) -> Archive | None:
         ) from error
 
 
-def _inspected(archive: Archive, path: Path) -> list[str]:
+def _inspected(inspect: Callable[[Archive], list[str]], archive: Archive, path: Path) -> list[str]:
+    """Return what an inspection finds in an archive whose contents may be anything."""
     try:
-        return suspicions(archive)
+        return inspect(archive)
     except Exception as error:
-        raise LoadError(
-            f"{path} is a damaged exported program",
-            why=f"its contents make no sense: {type(error).__name__}: {str(error)[:200]}",
-            fix=_EXPORT_AGAIN,
-            code="exported-unreadable",
+        raise _damaged(
+            path, f"its contents make no sense: {type(error).__name__}: {str(error)[:200]}"
         ) from error
+
+
+def _damaged(path: Path, why: str) -> LoadError:
+    return LoadError(
+        f"{path} is a damaged exported program", why=why, fix=_EXPORT_AGAIN, code="exported-unreadable"
+    )
 
 
 def _check_graph(archive: Archive, path: Path) -> None:

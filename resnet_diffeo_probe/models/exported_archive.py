@@ -76,6 +76,17 @@ class Archive:
         """Return the operations of the graph."""
         return list(self.model.get("graph_module", {}).get("graph", {}).get("nodes", []))
 
+    def empty_weights(self) -> list[str]:
+        """Return the weights whose record is empty although they have numbers: torch would read zeros."""
+        name = "data/weights/model_weights_config.json"
+        config = self.json(name).get("config", {}) if name in self.names else {}
+        empty = []
+        for key, payload in config.items():
+            sizes = [size.get("as_int", 1) for size in (payload.get("tensor_meta") or {}).get("sizes", [])]
+            if 0 not in sizes and not self.read(f"data/weights/{payload.get('path_name')}"):
+                empty.append(key)
+        return empty
+
 
 def suspicions(archive: Archive) -> list[str]:
     """Return every reason not to load the archive without the user's consent; empty if there is none."""

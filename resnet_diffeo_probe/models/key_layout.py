@@ -68,6 +68,12 @@ def read_layout(tensors: Mapping[str, Tensor]) -> KeyLayout | None:
         return None
     if any(weight is None or weight.dim() != 4 for weight in outputs):
         return None
+    if 0 in (
+        *stem.shape,
+        *tensors[f"{head}.weight"].shape,
+        *(weight.shape[0] for weight in outputs if weight is not None),
+    ):
+        return None
     height, width = int(stem.shape[2]), int(stem.shape[3])
     return KeyLayout(
         depths=tuple(len(indices[stage]) for stage in stages),

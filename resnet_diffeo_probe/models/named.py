@@ -137,7 +137,12 @@ def _classes(module: nn.Module) -> int | None:
 
 def _unknown(arch: str, known: list[str]) -> ConfigurationError:
     names = [*known, *(f"cifar_resnet{depth}" for depth in _CIFAR_DEPTHS)]
-    near = difflib.get_close_matches(arch.lower(), names, n=3, cutoff=0.5)
+    lower = arch.lower()
+    begin = sorted((n for n in names if lower and n.startswith(lower)), key=len)
+    near = [
+        *begin[:3],
+        *(n for n in difflib.get_close_matches(lower, names, n=3, cutoff=0.5) if n not in begin),
+    ][:3]
     package, _, last = arch.rpartition(".")
     if package and last.isidentifier():
         fix = f"a function of yours is written with a colon: --arch {package}:{last}"

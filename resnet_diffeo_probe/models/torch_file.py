@@ -42,9 +42,10 @@ def read_checkpoint(path: Path, kind: FileKind, *, trust_pickle: bool) -> Any:
             raise _refusal(path, kind)
         return _read_trusted(path, kind)
     try:
-        with warnings.catch_warnings():
+        # an open file: given a path, torch goes by its suffix
+        with path.open("rb") as stream, warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about storages' classes: nothing a user of a file can act on
-            return torch.load(path, map_location="cpu", weights_only=True)
+            return torch.load(stream, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         wanted = wanted_globals(path, kind)
         if not wanted and not _is_restriction(error):
@@ -126,12 +127,11 @@ def _is_restriction(error: pickle.UnpicklingError) -> bool:
 def _read_trusted(path: Path, kind: FileKind) -> Any:
     """Unpickle with full powers: the user said so."""
     try:
-        with warnings.catch_warnings():
+        with path.open("rb") as stream, warnings.catch_warnings():
             warnings.simplefilter("ignore")
             if kind is FileKind.PICKLE:
-                with path.open("rb") as stream:
-                    return pickle.load(stream)  # noqa: S301 - consented to
-            return torch.load(path, map_location="cpu", weights_only=False)
+                return pickle.load(stream)  # noqa: S301 - consented to
+            return torch.load(stream, map_location="cpu", weights_only=False)
     except (ImportError, AttributeError) as error:
         raise LoadError(
             f"{path} needs code that is not here",
