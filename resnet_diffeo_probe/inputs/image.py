@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 
@@ -87,30 +89,37 @@ def read_picture(path: Path, channels: int | None, preprocessing: Preprocessing)
     return Picture(pixels, tuple(notes))
 
 
-def _opened(path: Path) -> Image:
-    """Open an image lazily; only its header is read."""
+@contextmanager
+def _opened(path: Path) -> Iterator[Image]:
+    """Open an image lazily: only its header is read. The file is closed at the end."""
+    try:
+        stream = path.open("rb")
+    except PermissionError as error:
+        raise UnreadableImageError("no permission to read it") from error
+    except OSError as error:
+        raise UnreadableImageError(f"cannot be opened: {error.strerror}") from error
+    with stream:
+        if path.stat().st_size == 0:
+            raise UnreadableImageError("empty file")
+        yield _identified(stream)
+
+
+def _identified(stream: BinaryIO) -> Image:
     from PIL import Image, UnidentifiedImageError  # noqa: PLC0415
 
     try:
-        if path.stat().st_size == 0:
-            raise UnreadableImageError("empty file")
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             warnings.simplefilter("error", Image.DecompressionBombWarning)
-            image = Image.open(path)
+            image = Image.open(stream)
     except UnidentifiedImageError as error:
         raise UnreadableImageError("not an image") from error
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise UnreadableImageError(_too_large()) from error
-    except PermissionError as error:
-        raise UnreadableImageError("no permission to read it") from error
-    except UnreadableImageError:
-        raise
-    except Exception as error:
-        raise UnreadableImageError(f"not a readable image: {str(error)[:120]}") from error
+    except Exception as error:  # parsers of forty formats, fed with anything
+        raise UnreadableImageError(f"damaged image: {str(error)[:120]}") from error
     # the user's program may have raised PIL's limit; ours stays
     if image.width * image.height > MAX_PIXELS:
-        image.close()
         raise UnreadableImageError(_too_large())
     return image
 

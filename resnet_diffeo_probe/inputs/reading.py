@@ -106,7 +106,7 @@ def _images(
     height, width = _common_size(chosen, pictures, preprocessing, shape)
     deep = max(picture.pixels.shape[0] for picture in pictures)
     preprocessing.check_channels(deep)
-    batch = torch.empty(len(chosen), deep, height, width)
+    batch = torch.empty(len(chosen), deep, height, width, dtype=torch.float32)
     for row, picture in zip(batch, pictures, strict=True):
         # a grey image among colour ones broadcasts to three equal channels
         row.copy_(torch.from_numpy(picture.pixels).to(torch.float32).div_(255))

@@ -85,13 +85,15 @@ def _read(path: Path) -> Any:
     """Return what the file holds; nothing in it is executed."""
     try:
         if path.suffix == ".npy":
-            array = np.load(path, allow_pickle=False)
+            with path.open("rb") as stream:
+                array = np.load(stream, allow_pickle=False)
             return torch.from_numpy(np.ascontiguousarray(array.astype(array.dtype.newbyteorder("="))))
         if path.suffix == ".safetensors":
             import safetensors.torch  # noqa: PLC0415 - only for these files
 
             return dict(safetensors.torch.load_file(str(path)))
-        return torch.load(path, map_location="cpu", weights_only=True)
+        with path.open("rb") as stream:
+            return torch.load(stream, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise InputsError(
             f"{path} is damaged, or would run code while it is read",

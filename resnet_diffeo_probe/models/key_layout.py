@@ -68,10 +68,8 @@ def read_layout(tensors: Mapping[str, Tensor]) -> KeyLayout | None:
         return None
     if any(weight is None or weight.dim() != 4 for weight in outputs):
         return None
-    if 0 in (
-        *stem.shape,
-        *tensors[f"{head}.weight"].shape,
-        *(weight.shape[0] for weight in outputs if weight is not None),
+    if any(
+        weight is not None and 0 in weight.shape for weight in (stem, tensors[f"{head}.weight"], *outputs)
     ):
         return None
     height, width = int(stem.shape[2]), int(stem.shape[3])

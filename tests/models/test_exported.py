@@ -193,7 +193,8 @@ def _argument(text: str) -> Callable[[dict[str, Any]], None]:
     )
 
 
-ENUM = '[1, {"type": "builtins.dict", "context": "[{\\"__enum__\\": true, \\"fqn\\": \\"antigravity:x\\"}]", "children_spec": []}]'
+ENUM_CONTEXT = json.dumps([{"__enum__": True, "fqn": "antigravity:x", "name": "y"}])
+ENUM = json.dumps([1, {"type": "builtins.dict", "context": ENUM_CONTEXT, "children_spec": []}])
 
 
 @pytest.mark.parametrize(
