@@ -36,6 +36,8 @@ STYLE: Any = {
     "font.size": 10,
     "text.color": INK,
     "text.parse_math": False,  # a `$` in the name of a module is a dollar
+    "figure.facecolor": "none",  # the page shows through, light or dark
+    "axes.facecolor": "none",
     "axes.edgecolor": MUTED,
     "axes.labelcolor": INK,
     "axes.linewidth": 0.8,

@@ -5,7 +5,7 @@ from importlib import resources
 
 import pytest
 
-from resnet_diffeo_probe.report import svg
+from resnet_diffeo_probe.report import render_html, svg
 
 CSS = (resources.files("resnet_diffeo_probe.report") / "templates" / "report.css").read_text(encoding="utf-8")
 TEXT_ON = [
@@ -58,3 +58,10 @@ def test_pictures_use_variables_that_the_page_defines():
     used = set(re.findall(r"var\(--([\w-]+),", " ".join(svg._VARIABLES.values())))
     assert used == {"ink", "muted", "grid", "mark-blue", "mark-red", "mark-orange", "mark-grey"}
     assert all(used <= set(theme) for theme in themes().values())
+
+
+def test_pictures_have_no_colour_of_their_own(make):
+    html = render_html(make(3, 3, states=("not_injective_proven", "undetermined", "not_run")))
+    pictures = "".join(re.findall(r"<svg.*?</svg>", html, re.DOTALL))
+    stripped = re.sub(r"var\([^)]*\)", "", pictures)
+    assert not re.findall(r"#[0-9a-f]{6}\b|(?:fill|stroke): (?:white|black)", stripped)
