@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -21,6 +22,8 @@ __all__ = ["MAX_PIXELS", "Picture", "UnreadableImageError", "read_picture", "rec
 
 # PIL's own limit (a quarter of a GiB of RGB): beyond it a small file may be built to fill the memory
 MAX_PIXELS = 89_478_485
+# what photographs and data sets come in; PIL would hand an EPS file, which is a program, to Ghostscript
+_FORMATS = ("PNG", "JPEG", "MPO", "WEBP", "BMP", "GIF", "TIFF", "PPM", "JPEG2000", "AVIF")
 # ImageNet evaluation in torchvision resizes the shorter side to 256 before it crops 224
 _RESIZE_OVER_CROP = 256 / 224
 
@@ -40,6 +43,10 @@ class Picture:
 
     pixels: NDArray[np.uint8]
     notes: tuple[str, ...] = field(default=())
+
+    def without_pixels(self) -> Picture:
+        """Return a picture of the same size that takes no memory: every pixel is the same zero."""
+        return Picture(np.broadcast_to(np.uint8(0), self.pixels.shape), self.notes)
 
 
 def recognize(path: Path) -> None:
@@ -104,6 +111,15 @@ def _opened(path: Path) -> Iterator[Image]:
         yield _identified(stream)
 
 
+@cache
+def _formats() -> tuple[str, ...]:
+    """Return the formats that are read, of those that this PIL has."""
+    from PIL import Image  # noqa: PLC0415
+
+    Image.init()
+    return tuple(name for name in _FORMATS if name in Image.OPEN)
+
+
 def _identified(stream: BinaryIO) -> Image:
     from PIL import Image, UnidentifiedImageError  # noqa: PLC0415
 
@@ -111,7 +127,7 @@ def _identified(stream: BinaryIO) -> Image:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             warnings.simplefilter("error", Image.DecompressionBombWarning)
-            image = Image.open(stream)
+            image = Image.open(stream, formats=_formats())
     except UnidentifiedImageError as error:
         raise UnreadableImageError("not an image") from error
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:

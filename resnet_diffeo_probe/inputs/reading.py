@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 from collections import Counter
 from pathlib import Path
@@ -13,6 +14,7 @@ from resnet_diffeo_probe.inputs.batch import Inputs
 from resnet_diffeo_probe.inputs.folder import Candidates, evenly_spaced, find_images, label_of
 from resnet_diffeo_probe.inputs.image import Picture, UnreadableImageError, read_picture
 from resnet_diffeo_probe.inputs.preprocessing import Preprocessing
+from resnet_diffeo_probe.inputs.synthetic import draw_noise
 from resnet_diffeo_probe.inputs.tensor_file import TENSOR_SUFFIXES, read_tensor
 
 __all__ = ["read_inputs"]
@@ -52,11 +54,33 @@ def read_inputs(
             f"{count} inputs are asked for", why="at least one is needed", fix="-n 16", code="inputs-count"
         )
     if str(source) == "synthetic":
-        return _synthetic(count or _SYNTHETIC_COUNT, preprocessing, shape, seed)
-    path = Path(source).expanduser()
-    if path.is_dir():
-        found = find_images(path)
-        return _images(path, str(source), found, count, preprocessing, shape, seed)
+        return draw_noise(count or _SYNTHETIC_COUNT, preprocessing, shape, seed)
+    path = Path(source)
+    with contextlib.suppress(RuntimeError):  # "~nobody": no such user, so it is a name like any other
+        path = path.expanduser()
+    try:
+        if path.is_dir():
+            found = find_images(path)
+            return _images(path, str(source), found, count, preprocessing, shape, seed)
+        return _file(path, str(source), count, preprocessing, shape, seed)
+    except OSError as error:
+        raise InputsError(
+            f"{path} cannot be read",
+            why=error.strerror or str(error),
+            fix="check the path and its permissions",
+            code="inputs-not-found",
+        ) from error
+
+
+def _file(
+    path: Path,
+    source: str,
+    count: int | None,
+    preprocessing: Preprocessing,
+    shape: tuple[int, int, int] | None,
+    seed: int,
+) -> Inputs:
+    """Read one file: a tensor if its suffix says so, else an image."""
     if not path.exists():
         raise _not_found(path)
     if not path.is_file():
@@ -67,9 +91,9 @@ def read_inputs(
             code="inputs-not-found",
         )
     if path.suffix.lower() in TENSOR_SUFFIXES:
-        return _tensor(path, str(source), count, preprocessing, shape, seed)
+        return _tensor(path, source, count, preprocessing, shape, seed)
     only = Candidates((path.name,), (), None)
-    return _images(path.parent, str(source), only, count, preprocessing, shape, seed)
+    return _images(path.parent, source, only, count, preprocessing, shape, seed)
 
 
 def _images(
@@ -95,11 +119,13 @@ def _images(
             if name in decoded:
                 continue
             try:
-                decoded[name] = read_picture(folder / name, channels, preprocessing)
+                picture = read_picture(folder / name, channels, preprocessing)
             except UnreadableImageError as error:
                 skipped[name] = str(error)
                 names.remove(name)
                 damaged = True
+            else:
+                decoded[name] = picture if _fits(picture, preprocessing, shape) else picture.without_pixels()
         if not damaged:
             break
     pictures = [decoded[name] for name in chosen]
@@ -174,35 +200,6 @@ def _tensor(
     )
 
 
-def _synthetic(
-    count: int, preprocessing: Preprocessing, shape: tuple[int, int, int] | None, seed: int
-) -> Inputs:
-    """Draw standard normal inputs, one after the other so that the first ones do not depend on the count."""
-    if shape is None:
-        raise InputsError(
-            "synthetic inputs need a shape, and the model does not say which it takes",
-            why="its channels, height and width cannot be read from the file",
-            fix="give a folder of images with --inputs",
-            code="inputs-shape",
-        )
-    if preprocessing.size is not None:
-        shape = (shape[0], *preprocessing.target)
-    generator = torch.Generator().manual_seed(seed)
-    batch = torch.stack([torch.randn(shape, generator=generator, dtype=torch.float32) for _ in range(count)])
-    return Inputs(
-        tensor=batch,
-        names=tuple(f"synthetic[{i}]" for i in range(count)),
-        labels=None,
-        classes=None,
-        skipped=(),
-        kind="synthetic",
-        source="synthetic",
-        preprocessing=preprocessing,
-        seed=seed,
-        notes=("independent standard normal numbers, not images: verdicts hold for such inputs",),
-    )
-
-
 def _channels(preprocessing: Preprocessing, shape: tuple[int, int, int] | None) -> int | None:
     """Return how many channels images need; None if neither the model nor the statistics say."""
     if shape is None:
@@ -216,6 +213,11 @@ def _channels(preprocessing: Preprocessing, shape: tuple[int, int, int] | None) 
         )
     preprocessing.check_channels(shape[0])
     return shape[0]
+
+
+def _fits(picture: Picture, preprocessing: Preprocessing, shape: tuple[int, int, int] | None) -> bool:
+    """Return whether an image can be used; of one that cannot, only the size is kept, for the message."""
+    return shape is None or preprocessing.size is not None or picture.pixels.shape[1:] == shape[1:]
 
 
 def _common_size(

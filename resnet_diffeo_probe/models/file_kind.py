@@ -40,6 +40,7 @@ _FOREIGN = (
     (b"GGUF", "a GGUF file, which holds quantised language models"),
     (b"%PDF", "a PDF document"),
 )
+_MOST_UNPACKED = 2**30
 _SAVE_HINT = 'save the weights with torch.save(model.state_dict(), "model.pt")'
 
 
@@ -52,15 +53,15 @@ def identify(path: Path) -> FileKind:
     Raises:
         LoadError: there is no such file, it is a folder, empty, unreadable, damaged, or no model.
     """
-    _check_exists(path)
     try:
+        _check_exists(path)
         size = path.stat().st_size
         with path.open("rb") as stream:
             head = stream.read(4096)
     except OSError as error:
         raise LoadError(
             f"{path} cannot be read",
-            why=str(error),
+            why=error.strerror or str(error),
             fix=f'check its permissions: ls -l "{path}"',
             code="file-unreadable",
         ) from error
@@ -141,6 +142,7 @@ def _identify_zip(path: Path) -> FileKind:
     try:
         with zipfile.ZipFile(path) as archive:
             names = archive.namelist()
+            unpacked = sum(member.file_size for member in archive.infolist())
     except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
         raise LoadError(
             f"{path} is cut off or damaged",
@@ -148,6 +150,14 @@ def _identify_zip(path: Path) -> FileKind:
             fix="download or save the file again, and compare its size with the original's",
             code="file-truncated",
         ) from error
+    # PyTorch does not compress; an archive that unpacks to far more than its size was built to fill the memory
+    if unpacked > max(_MOST_UNPACKED, 20 * path.stat().st_size):
+        raise LoadError(
+            f"{path} would unpack to {unpacked / 2**30:.1f} GiB",
+            why=f"it has {path.stat().st_size / 2**20:.1f} MiB: a decompression bomb, or a damaged archive",
+            fix="unpack the archive and give the model file inside, if you trust its source",
+            code="file-unpacks-too-large",
+        )
     members = {name.partition("/")[2] or name for name in names}
     if {"archive_format", "archive_version"} & members or "serialized_exported_program.json" in names:
         return FileKind.EXPORTED

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import random
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
@@ -46,7 +46,9 @@ def load(path: str | Path, *, arch: str | None = None, trust_pickle: bool = Fals
         LoadError: the file cannot be made into a module.
         ConfigurationError: `arch` names nothing that can be built.
     """
-    path = Path(path).expanduser()
+    path = Path(path)
+    with suppress(RuntimeError):  # "~nobody": no such user, so it is a name like any other
+        path = path.expanduser()
     with _global_state_kept():
         kind = identify(path)
         with path.open("rb") as stream:
@@ -116,6 +118,9 @@ def _own_module(found: StateDict, arch: str | None) -> Architecture:
     if isinstance(module, nn.DataParallel):
         module = module.module
         found.notes.append("taken out of torch.nn.DataParallel")
+    odd = {str(p.dtype).removeprefix("torch.") for p in module.parameters() if p.dtype != torch.float32}
+    if odd:
+        found.notes.append(f"parameters in {', '.join(sorted(odd))} were converted to float32")
     head = [layer for layer in module.modules() if isinstance(layer, nn.Linear)]
     name = f"{type(module).__module__}.{type(module).__qualname__} (pickled)"
     return Architecture(module.cpu(), name, num_classes=head[-1].out_features if head else None)

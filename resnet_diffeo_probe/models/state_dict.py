@@ -172,6 +172,13 @@ def _to_float32(tensors: dict[str, Tensor], path: Path) -> tuple[dict[str, Tenso
                 fix="give the float checkpoint that it was made from",
                 code="weights-not-real",
             )
+        if tensor.numel() * tensor.element_size() > 16 * max(tensor.untyped_storage().nbytes(), 2**20):
+            raise LoadError(
+                f"{path} holds a tensor that is larger than its numbers, {name} {list(tensor.shape)}",
+                why="its strides repeat the same few numbers: the file is damaged, or built to fill the memory",
+                fix="save the weights again with tensor.contiguous()",
+                code="weights-not-real",
+            )
         if tensor.is_floating_point() and tensor.dtype != torch.float32:
             dtype = str(tensor.dtype).removeprefix("torch.")
             found[dtype] = found.get(dtype, 0) + 1

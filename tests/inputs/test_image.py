@@ -184,6 +184,7 @@ def test_long_and_thin(tmp_path):
         (png(8, 8, b""), "damaged"),
         (b"\x89PNG\r\n\x1a\n", "image"),
         (b"GIF89a", "image"),
+        (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 8 8\n%%EndComments\nquit\n%%EOF\n", "not an image"),
         (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "not an image"),
     ],
 )

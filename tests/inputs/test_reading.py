@@ -229,3 +229,8 @@ def test_tensor_of_another_shape(tmp_path):
     assert "--size 6" in refused(tmp_path / "y.pt", shape=(3, 5, 5)).fix
     again = read_inputs(tmp_path / "y.pt", preprocessing=Preprocessing(size=6), shape=(3, 5, 5))
     assert again.tensor.shape == (2, 3, 6, 6)
+
+
+@pytest.mark.parametrize("name", ["~nobody-of-that-name/a", "x" * 5000, "a\0b"])
+def test_absurd_paths(name):
+    assert refused(name).code == "inputs-not-found"

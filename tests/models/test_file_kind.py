@@ -138,3 +138,16 @@ def test_any_bytes_give_a_kind_or_a_message(tmp_path, content, start):
         assert isinstance(identify(path), FileKind)
     except LoadError as error:
         assert error.why and error.fix
+
+
+@pytest.mark.parametrize("name", ["x" * 5000, "a\0b", "~nobody-of-that-name/a.pt", "", "."])
+def test_absurd_paths(name):
+    assert refused(Path(name)).code in {"file-unreadable", "file-not-found", "file-is-a-folder"}
+
+
+def test_zip_bomb(tmp_path, monkeypatch):
+    monkeypatch.setattr("resnet_diffeo_probe.models.file_kind._MOST_UNPACKED", 2**20)
+    with zipfile.ZipFile(tmp_path / "a.pt", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("a/data.pkl", b"x")
+        archive.writestr("a/data/0", bytes(2**21))
+    assert refused(tmp_path / "a.pt").code == "file-unpacks-too-large"

@@ -156,8 +156,7 @@ def test_names_with_spaces_and_markup(tmp_path, small):
     assert load(path).path == path
 
 
-def test_torchvision_is_not_imported_for_other_files(tmp_path, small):
-    torch.save(small.state_dict(), tmp_path / "m")
+def test_slow_libraries_are_imported_where_they_are_needed():
     code = (
         "import sys, resnet_diffeo_probe.models as models, resnet_diffeo_probe.inputs\n"
         "assert 'torchvision' not in sys.modules and 'PIL' not in sys.modules\n"
@@ -209,3 +208,16 @@ def test_demo_has_both_signs_of_the_determinant():
         for one in u
     }
     assert signs == {-1, 1}
+
+
+@pytest.mark.parametrize("name", ["~nobody-of-that-name/a.pt", "x" * 5000])
+def test_absurd_paths(name):
+    with pytest.raises(LoadError):
+        load(name)
+
+
+def test_pickled_module_in_half_precision(tmp_path, small):
+    torch.save(small.half(), tmp_path / "m")
+    loaded = load(tmp_path / "m", trust_pickle=True)
+    assert all(p.dtype == torch.float32 for p in loaded.module.parameters())
+    assert any("float16" in note for note in loaded.notes)

@@ -133,3 +133,9 @@ def test_every_tensor_that_is_not_finite_is_named():
     assert "fc.bias (2 of 3)" in caught.value.why
     assert "ok" not in caught.value.why
     check_finite({"a": torch.ones(3), "empty": torch.zeros(0)}, PATH)
+
+
+def test_tensor_that_would_fill_the_memory():
+    huge = torch.zeros(1).expand(10**12)
+    with pytest.raises(LoadError, match="larger than its numbers"):
+        find({"fc.weight": huge}, PATH)
