@@ -15,7 +15,7 @@ from resnet_diffeo_probe.units.normalize import Alias, normalize
 from resnet_diffeo_probe.units.tape import Tape
 from resnet_diffeo_probe.units.values import Call, Value, map_structure, spelling
 
-__all__ = ["assemble", "build"]
+__all__ = ["assemble", "build", "erase_unused"]
 
 
 def assemble(
@@ -52,6 +52,13 @@ def assemble(
     return module.eval()
 
 
+def erase_unused(graph: fx.Graph) -> None:
+    """Erase operations that nothing reads; also random ones, which torch's own elimination keeps."""
+    for node in reversed(list(graph.nodes)):
+        if node.op in {"call_function", "get_attr"} and not node.users:
+            graph.erase_node(node)
+
+
 def build(tape: Tape, model: nn.Module) -> fx.GraphModule:
     """Rebuild a module from its tape.
 
@@ -83,7 +90,7 @@ class _Builder:
         for call in self.tape.calls:
             self._emit(call)
         self.graph.output(map_structure(self._argument, self.tape.output))
-        self.graph.eliminate_dead_code()
+        erase_unused(self.graph)
         self.graph.lint()
         return assemble(self.graph, self.tensors)
 

@@ -20,8 +20,6 @@ from resnet_diffeo_probe.units.unit import ResidualUnit, UnitActivations, cut_un
 
 __all__ = ["Discovery", "discover"]
 
-_MISSES_NAMED = 5
-
 
 class Discovery:
     """A network as a functional graph, with its residual units.
@@ -104,13 +102,15 @@ class Discovery:
                 "No residual unit: the network adds no two tensors that both depend on its input "
                 f"(not seen as additions: {BLIND_SPOTS})."
             )
-        named: dict[str, None] = dict.fromkeys(
-            f"{miss.name or 'the network'}: {miss.reason}" for miss in self.rejected
-        )
-        shown = list(named)[:_MISSES_NAMED]
-        more = f"; and {len(named) - len(shown)} more" if len(named) > len(shown) else ""
+        grouped: dict[str, list[str]] = {}
+        for miss in self.rejected:
+            grouped.setdefault(miss.reason, []).append(miss.name or "the network")
+        shown = [
+            f"{names[0]}: {reason}" + (f" (and {len(names) - 1} more)" if len(names) > 1 else "")
+            for reason, names in grouped.items()
+        ]
         return (
-            f"No residual unit. Nearest misses: {'; '.join(shown)}{more}. "
+            f"No residual unit. Nearest misses: {'; '.join(shown)}. "
             f"Not taken apart: {BLIND_SPOTS}, torch.cat."
         )
 

@@ -14,7 +14,7 @@ from resnet_diffeo_probe.units.build import build
 from resnet_diffeo_probe.units.record import record
 from resnet_diffeo_probe.units.state import borrowed
 from resnet_diffeo_probe.units.tape import Tape
-from resnet_diffeo_probe.units.values import plain, tensors_in
+from resnet_diffeo_probe.units.values import Value, map_structure, plain, tensors_in
 
 __all__ = ["Rebuilt", "RecordingError", "agree", "rebuild", "unwrapped"]
 
@@ -171,15 +171,13 @@ def _run(model: nn.Module, function: Any, *args: Any, **kwargs: Any) -> Any:
 
 
 def _has_strangers(tape: Tape) -> bool:
-    found = []
+    """Say whether the tape reads a tensor that is no parameter, no buffer and no result of an operation."""
+    found: list[Value] = []
 
-    def look(item: Any) -> None:
-        if isinstance(item, (tuple, list)):
-            for part in item:
-                look(part)
-        elif isinstance(getattr(item, "leaf", None), Tensor):
+    def look(item: Any) -> Any:
+        if isinstance(item, Value) and isinstance(item.leaf, Tensor):
             found.append(item)
+        return item
 
-    for call in tape.calls:
-        look([*call.args, *call.kwargs.values()])
+    map_structure(look, [tape.output, *([call.args, call.kwargs] for call in tape.calls)])
     return bool(found)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, fx
 
 from resnet_diffeo_probe.units import functional
-from resnet_diffeo_probe.units.build import assemble
+from resnet_diffeo_probe.units.build import assemble, erase_unused
 from resnet_diffeo_probe.units.terms import Term
 
 __all__ = ["Cutter", "attribute", "scaled_sum"]
@@ -94,7 +94,7 @@ class Cutter:
 
         total = scaled_sum(graph, [(value(self._nodes[term.node]), term.scale) for term in terms])
         graph.output(total)
-        graph.eliminate_dead_code()
+        erase_unused(graph)
         return assemble(graph, tensors, name, frozen=True)
 
     def _copy(

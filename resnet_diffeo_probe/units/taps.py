@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, fx, nn
 
-from resnet_diffeo_probe.units.build import assemble
+from resnet_diffeo_probe.units.build import assemble, erase_unused
 from resnet_diffeo_probe.units.rules import UnitPlan
 from resnet_diffeo_probe.units.subgraph import attribute, scaled_sum
 from resnet_diffeo_probe.units.unit import ResidualUnit, UnitActivations
@@ -117,9 +117,7 @@ def tapped(
             total.target, total.kwargs = torch.add, {}
         tap_value(plan.sum, unit, "sum")
         tap_value(plan.activation or plan.sum, unit, "output")
-    for node in reversed(list(graph.nodes)):  # partial sums that a rewritten sum no longer reads
-        if node.op in {"call_function", "get_attr"} and not node.users:
-            graph.erase_node(node)
+    erase_unused(graph)  # partial sums that a rewritten sum no longer reads
     graph.lint()
     return assemble(graph, tensors, "TappedNetwork")
 
