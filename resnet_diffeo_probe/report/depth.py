@@ -49,7 +49,7 @@ _PLANS = (
         "negative_share",
         Markup("Share of negative signs"),
         "sign",
-        "Of the inputs that were run. Strictly between 0 and 100 %: the unit has both signs.",
+        "Of the inputs that were run. Strictly between 0 and 100\u00a0%: the unit has both signs.",
         Panel(limits=(0.0, 1.0), percent=True, bars=True),
     ),
     _Plan(
