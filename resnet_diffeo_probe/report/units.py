@@ -71,13 +71,17 @@ class Unit:
             counts[_sign_word(row)] += 1
         return counts
 
+    @property
+    def signs(self) -> int:
+        """Return at how many inputs the sign was looked at, whatever came of it."""
+        return sum(self.counts.values()) - self.counts["not_run"] if self.counts else 0
+
     @cached_property
     def negative_share(self) -> float | None:
         """Return the share of negative signs among the inputs that were run."""
-        if self.counts is None:
+        if self.counts is None or not self.signs:
             return None
-        ran = sum(self.counts.values()) - self.counts["not_run"]
-        return self.counts["negative"] / ran if ran else None
+        return self.counts["negative"] / self.signs
 
     def summary(self, key: str) -> Summary:
         """Return medians and extremes of a quantity; `logabsdet_per_dimension` comes from `logabsdet`."""

@@ -129,3 +129,10 @@ def test_a_page_that_would_be_too_large_counts_what_it_leaves_out(make, parse, m
     document = parse(render_html(make(2, 30, states=("no_violation_found",))))
     assert "(10 rows; 20 more in result.json)" in document.text
     assert [len(table) for table in document.tables.values() if table[0][0] == "Input"] == [11, 11]
+
+
+def test_counts_of_a_unit_without_signs_are_dashes_not_zeros(make, parse):
+    result = make(1, 3, states=("not_applicable",))
+    counts = dict.fromkeys(("positive", "negative", "zero", "undetermined"), 0) | {"not_run": 3}
+    result["verdicts"][0]["counts"] = counts
+    assert parse(render_html(result)).tables["unit-table"][1][4:8] == ["—"] * 4
