@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from resnet_diffeo_probe.errors import LoadError
 from resnet_diffeo_probe.models.architecture import Architecture
 from resnet_diffeo_probe.models.exported import read_exported
 from resnet_diffeo_probe.models.file_kind import FileKind, identify
@@ -100,13 +101,31 @@ def _network(found: StateDict, path: Path, arch: str | None) -> Architecture:
     if found.module is not None:
         return _own_module(found, arch)
     check_finite(found.tensors, path)
-    network = build_named(arch, found.tensors) if arch is not None else infer(found.tensors, path)
-    fill(network.module, found.tensors, network.name, path)
+    if arch is None:
+        network = infer(found.tensors, path)
+        fill(network.module, found.tensors, network.name, path)
+    else:
+        network = _named(arch, found, path)
     shape = _shape_in(found.metadata)
     if shape is None:
         return network
     notes = (*network.notes, "the image size is the one recorded in the file's metadata")
     return Architecture(network.module, network.name, network.assumed, notes, network.num_classes, shape)
+
+
+def _named(arch: str, found: StateDict, path: Path) -> Architecture:
+    """Return the network of this name with the weights in it; if they do not fit, say which network they would."""
+    network = build_named(arch, found.tensors)
+    try:
+        fill(network.module, found.tensors, network.name, path)
+    except LoadError as error:
+        try:
+            other = infer(found.tensors, path)
+        except LoadError:
+            raise error from None
+        fix = f"leave --arch out: their names and shapes are those of {other.name}"
+        raise LoadError(error.what, why=error.why, fix=fix, code=error.code) from None
+    return network
 
 
 def _own_module(found: StateDict, arch: str | None) -> Architecture:

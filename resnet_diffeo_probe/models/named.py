@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import functools
 import inspect
 import re
 from collections.abc import Callable, Mapping
@@ -38,7 +39,13 @@ def build_named(arch: str, tensors: Mapping[str, Tensor]) -> Architecture:
     """
     arch = arch.strip()
     if ":" in arch:
-        module = _with_classes_of(lambda **k: call_factory(arch, **k), *_accepts(arch), tensors)
+        parameter = _parameter(arch)
+        module = _with_classes_of(
+            functools.partial(call_factory, arch),
+            takes=parameter is not None,
+            needs=parameter is not None and parameter.default is inspect.Parameter.empty,
+            tensors=tensors,
+        )
         return Architecture(module, arch, num_classes=_classes(module))
     if match := _CIFAR.fullmatch(arch):
         return _cifar(arch, int(match[1]), tensors)
@@ -93,40 +100,47 @@ def _torchvision(arch: str, tensors: Mapping[str, Tensor]) -> Architecture:
     def build(**keywords: Any) -> nn.Module:
         return builder(**fixed, **keywords)
 
-    # most of torchvision's builders pass num_classes on; 1000 (ImageNet) is the default of every classifier
-    module = _with_classes_of(build, takes_classes=True, default=1000, tensors=tensors)
+    module = _with_classes_of(build, takes=True, needs=False, tensors=tensors)
     size = 299 if name == "inception_v3" else 224
-    return Architecture(
-        module, f"torchvision {name}", num_classes=_classes(module), input_shape=(3, size, size)
-    )
+    # networks for video, segmentation and detection have no usual image size
+    shape = (3, size, size) if name in models.list_models(module=models) else None
+    return Architecture(module, f"torchvision {name}", num_classes=_classes(module), input_shape=shape)
 
 
 def _with_classes_of(
-    build: Callable[..., nn.Module], takes_classes: bool, default: int | None, tensors: Mapping[str, Tensor]
+    build: Callable[..., nn.Module], *, takes: bool, needs: bool, tensors: Mapping[str, Tensor]
 ) -> nn.Module:
-    """Build a network; if only its head has another number of outputs than the weights, build it again with theirs."""
-    if takes_classes and default is None:
-        # without a default there is nothing to compare with: the last matrix of a classifier is its head
+    """Build a network, again with the weights' number of classes if nothing else is different.
+
+    Args:
+        build: makes the network.
+        takes: whether it takes `num_classes`.
+        needs: whether it cannot be called without.
+        tensors: the weights.
+    """
+    if needs:
+        # nothing to compare with: the last matrix of a classifier is its head
         matrices = [t for n, t in tensors.items() if n.endswith("weight") and t.dim() == 2]
         return build(num_classes=int(matrices[-1].shape[0])) if matrices else build()
     module = build()
-    if not takes_classes:
+    if not takes:
         return module
-    theirs = {
-        got[0] for _, got, own in compare(tensors, module).wrong_shape if own and got and own[0] == default
+    # the head's weight and bias have another first dimension, and the same one
+    changes = {
+        (got[0], own[0]) if got[1:] == own[1:] and got and own else None
+        for _, got, own in compare(tensors, module).wrong_shape
     }
-    return build(num_classes=theirs.pop()) if len(theirs) == 1 else module
+    change = changes.pop() if len(changes) == 1 else None
+    return build(num_classes=change[0]) if change is not None else module
 
 
-def _accepts(arch: str) -> tuple[bool, int | None]:
-    """Return whether the factory takes `num_classes`, and its default."""
+def _parameter(arch: str) -> inspect.Parameter | None:
+    """Return the factory's parameter `num_classes`, if it has one."""
+    factory = find_factory(arch)
     try:
-        parameter = inspect.signature(find_factory(arch)).parameters.get("num_classes")
-    except (TypeError, ValueError):
-        return False, None
-    if parameter is None:
-        return False, None
-    return True, parameter.default if isinstance(parameter.default, int) else None
+        return inspect.signature(factory).parameters.get("num_classes")
+    except (TypeError, ValueError):  # some callables written in C have no signature
+        return None
 
 
 def _classes(module: nn.Module) -> int | None:
@@ -137,12 +151,11 @@ def _classes(module: nn.Module) -> int | None:
 
 def _unknown(arch: str, known: list[str]) -> ConfigurationError:
     names = [*known, *(f"cifar_resnet{depth}" for depth in _CIFAR_DEPTHS)]
-    lower = arch.lower()
-    begin = sorted((n for n in names if lower and n.startswith(lower)), key=len)
-    near = [
-        *begin[:3],
-        *(n for n in difflib.get_close_matches(lower, names, n=3, cutoff=0.5) if n not in begin),
-    ][:3]
+    plain = {re.sub("[^a-z0-9]", "", name): name for name in names}
+    text = re.sub("[^a-z0-9]", "", arch.lower())
+    inside = sorted((key for key in plain if text and text in key), key=len)
+    close = [key for key in difflib.get_close_matches(text, plain, n=3, cutoff=0.5) if key not in inside]
+    near = [plain[key] for key in (inside + close)[:3]]
     package, _, last = arch.rpartition(".")
     if package and last.isidentifier():
         fix = f"a function of yours is written with a colon: --arch {package}:{last}"

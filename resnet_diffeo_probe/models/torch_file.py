@@ -152,6 +152,8 @@ def _refusal(
     """Return the error that says what the file would call, and how to allow it."""
     wanted = wanted_globals(path, kind) if wanted is None else wanted
     if wanted:
+        # what is not torch's own says most about the file
+        wanted = tuple(sorted(wanted, key=lambda name: (name.startswith("torch."), name)))
         names = ", ".join(wanted[:5]) + (f" and {len(wanted) - 5} more" if len(wanted) > 5 else "")
         why = f"it is a pickle that calls {names}"
     elif kind in {FileKind.PICKLE, FileKind.TORCH_TAR}:

@@ -45,6 +45,7 @@ def folder(tmp_path, monkeypatch):
     ("arch", "suggestion"),
     [
         ("resnet51", "resnet50"),
+        ("resnet_20", "cifar_resnet20"),
         ("ResNet18x", "resnet18"),
         ("cifar_resnet", "cifar_resnet20"),
         ("resnext50", "resnext50_32x4d"),
@@ -94,6 +95,8 @@ def test_wrong_torchvision_name_names_the_keys(saved):
     with pytest.raises(LoadError) as caught:
         load(saved, arch="resnet18")
     assert "67 missing: layer1.1.conv1.weight" in caught.value.why
+    assert "leave --arch out" in caught.value.fix
+    assert "cifar_resnet8 (option A)" in caught.value.fix
     assert "[16, 3, 3, 3] in the file, [64, 3, 7, 7] in the model" in caught.value.why
 
 
@@ -116,7 +119,9 @@ def test_segmentation_does_not_download_a_backbone(monkeypatch):
         raise AssertionError("nothing may be downloaded")
 
     monkeypatch.setattr("torch.hub.load_state_dict_from_url", download)
-    assert build_named("lraspp_mobilenet_v3_large", {}).name == "torchvision lraspp_mobilenet_v3_large"
+    found = build_named("lraspp_mobilenet_v3_large", {})
+    assert found.name == "torchvision lraspp_mobilenet_v3_large"
+    assert found.input_shape is None
 
 
 @pytest.mark.parametrize(
