@@ -27,7 +27,7 @@ def main() -> None:
     )
     parser.add_argument("--setting", choices=sorted(SETTINGS), default="reliable")
     parser.add_argument("--seeds", type=int, default=4)
-    parser.add_argument("--epochs", type=int, default=1000)
+    parser.add_argument("--epochs", type=int, default=500)
     parser.add_argument("--networks", default="abcd")
     parser.add_argument("--work", type=Path, required=True, help="folder of checkpoints, taken up again")
     parser.add_argument("--out", type=Path, required=True)
@@ -56,7 +56,10 @@ def main() -> None:
             save_training(training, path)
             rows += depth_rows(training)
             print(f"{network} depth {depth}: {time.process_time() - begun:.0f} s processor", flush=True)
-    command = f"python benchmarks/spirals_depths.py --setting {options.setting} --seeds {options.seeds}"
+    command = (
+        f"python benchmarks/spirals_depths.py --setting {options.setting} --seeds {options.seeds} "
+        f"--epochs {options.epochs}"
+    )
     content = {"command": command, "setting": options.setting, "epochs": options.epochs, "rows": rows}
     options.out.parent.mkdir(parents=True, exist_ok=True)
     options.out.write_text(json.dumps(content, allow_nan=False, indent=0) + "\n", encoding="utf-8")

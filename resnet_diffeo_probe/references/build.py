@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from resnet_diffeo_probe.references.map_values import map_values
 from resnet_diffeo_probe.references.quantities import QUANTITIES
+from resnet_diffeo_probe.references.refinement_values import refinement_values
 from resnet_diffeo_probe.references.unit_values import DATA_POINTS, summarise, unit_values
 from resnet_diffeo_probe.references.weights import TrainedNetworks
 
@@ -32,12 +33,14 @@ def network_reference(networks: TrainedNetworks) -> dict[str, Any]:
 
     Returns:
         `maps`: one object a seed; `units`: for every quantity the summaries of every unit of every good seed,
-        one list a seed; `points`: for every quantity the quantiles over (seed, unit, data point).
+        one list a seed; `points`: for every quantity the quantiles over (seed, unit, data point);
+        `refinement`: the refinement test of all units together, one number a good seed.
     """
     maps = map_values(networks.setting, networks.parameters, networks.seeds)
     good = [row for row, one in enumerate(maps) if one["accuracy"] > THRESHOLD]
     seeds = tuple(networks.seeds[row] for row in good)
-    values = unit_values(networks.setting, networks.parameters.select(good), seeds)
+    chosen = networks.parameters.select(good)
+    values = unit_values(networks.setting, chosen, seeds)
     return {
         "setting": networks.setting.to_json(),
         "seeds": list(networks.seeds),
@@ -45,6 +48,7 @@ def network_reference(networks: TrainedNetworks) -> dict[str, Any]:
         "data_points": DATA_POINTS,
         "units": {name: _rounded(array) for name, array in summarise(values).items()},
         "points": {name: _quantiles(values[name]) for name in QUANTITIES},
+        "refinement": refinement_values(networks.setting, chosen, seeds),
         "maps": maps,
     }
 

@@ -11,14 +11,18 @@ from resnet_diffeo_probe.errors import ConfigurationError
 from resnet_diffeo_probe.flows.architecture import NETWORKS
 from resnet_diffeo_probe.flows.autograd import tensor_parameters, tensor_velocity
 from resnet_diffeo_probe.flows.chance import Purpose
+from resnet_diffeo_probe.flows.module import spiral_module
+from resnet_diffeo_probe.flows.refinement import PLANNED, refinement_test
 from resnet_diffeo_probe.flows.training import draw_training_data
 from resnet_diffeo_probe.references import UnitMeasures, compare
 from resnet_diffeo_probe.references.catalogue import shipped_references, unit_distribution
 from resnet_diffeo_probe.references.compare import measures_from_rows
 from resnet_diffeo_probe.references.map_values import map_values
 from resnet_diffeo_probe.references.quantities import QUANTITIES
+from resnet_diffeo_probe.references.refinement_values import REFINEMENTS, refinement_values
 from resnet_diffeo_probe.references.unit_values import summarise, unit_values
 from resnet_diffeo_probe.references.weights import data_file, shipped_weights
+from resnet_diffeo_probe.units import discover
 
 SHIPPED = ["reliable"]
 CASES = [(setting, network) for setting in SHIPPED for network in NETWORKS]
@@ -99,6 +103,33 @@ def test_references_say_how_they_were_made(setting):
         for kind, end in (("weights", "npz"), ("references", "json"))
     )
     assert size < 600_000
+
+
+@pytest.mark.parametrize("network", list(NETWORKS))
+def test_refinement_of_two_seeds_is_remade(network):
+    stored = shipped_references()["networks"][network]
+    networks = shipped_weights("reliable", network)
+    seeds = tuple(stored["good_seeds"][:2])
+    chosen = networks.parameters.select([networks.seeds.index(s) for s in seeds])
+    made = refinement_values(networks.setting, chosen, seeds)
+    for new, old in zip(made, stored["refinement"], strict=True):
+        assert (new["scheme"], new["steps"]) == (old["scheme"], old["steps"])
+        assert new["agreement"] == pytest.approx(old["agreement"][:2])
+        assert new["logit_change"] == pytest.approx(old["logit_change"][:2], rel=1e-3)
+
+
+def test_the_spirals_are_refined_as_other_networks_are():
+    planned = [(refinement.scheme, refinement.steps) for refinement in PLANNED]
+    assert planned == list(REFINEMENTS)
+    networks = shipped_weights("reliable", "a")
+    parameters = networks.parameters.select([3])
+    data = draw_training_data(networks.setting, (3,), Purpose.HELD_OUT_DATA, 400)[0].astype(np.float64)
+    points = torch.from_numpy(data[0].T.copy())
+    discovery = discover(spiral_module(parameters), points[:2])
+    rows = refinement_test(discovery, [points], single_units=False)
+    assert [row.agreement for row in rows] == [
+        row["agreement"][0] for row in refinement_values(networks.setting, parameters, (3,))
+    ]
 
 
 def test_the_reliable_setting_is_reliable():
