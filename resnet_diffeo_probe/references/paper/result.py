@@ -11,7 +11,9 @@ from resnet_diffeo_probe.flows.architecture import NETWORKS
 from resnet_diffeo_probe.flows.step_study import step_rows
 from resnet_diffeo_probe.references.catalogue import shipped_references
 from resnet_diffeo_probe.references.paper.claims import claims
+from resnet_diffeo_probe.references.paper.exponential import composition_errors
 from resnet_diffeo_probe.references.paper.tables import network_row, steps_table
+from resnet_diffeo_probe.references.paper.untrained import untrained_signs
 from resnet_diffeo_probe.references.weights import shipped_weights
 
 __all__ = ["COMMANDS", "make_result", "read_rows", "study_steps"]
@@ -66,6 +68,8 @@ def make_result(
             "setting": described,
             "provenance": shipped_references(name)["provenance"],
             "rows": [network_row(letter, networks[letter]) for letter in NETWORKS],
+            "untrained": untrained_signs(name),
+            "exponential": composition_errors(name),
         }
         told += claims(name, networks, studies.get(name, []))
     return {
