@@ -10,13 +10,16 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from diffeo_probe import terminal
-from diffeo_probe.folder import prepare_folder
+from diffeo_probe.folder import prepare_folder, writing
 from diffeo_probe.options import model_options, preprocessing_of, preprocessing_options
 
 if TYPE_CHECKING:
     from resnet_diffeo_probe.analysis.analyze import Analysis
 
 __all__ = ["analyze", "exit_code", "run_analysis"]
+
+# Names of skipped files that are shown; the report lists all.
+_SKIPPED_SHOWN = 5
 
 GATES = ("never", "error", "violation", "uncertified")
 
@@ -25,7 +28,10 @@ GATES = ("never", "error", "violation", "uncertified")
 @click.argument("model")
 @model_options
 @click.option(
-    "--inputs", default="synthetic", help="A folder of images, an image, a .npy/.pt tensor, or 'synthetic'."
+    "--inputs",
+    default="synthetic",
+    show_default=True,
+    help="A folder of images, an image, a .npy/.pt tensor, or 'synthetic'.",
 )
 @click.option(
     "-n", "--count", type=click.IntRange(min=1), help="How many inputs, evenly spaced over the sorted paths."
@@ -34,7 +40,9 @@ GATES = ("never", "error", "violation", "uncertified")
 @click.option(
     "--units", multiple=True, metavar="GLOB", help="Only units whose name matches; may be repeated."
 )
-@click.option("--measures", help="Comma-separated quantities instead of a budget's.")
+@click.option(
+    "--measures", metavar="A,B,…", help="Quantities instead of a budget's; an unknown one lists them."
+)
 @click.option(
     "--budget",
     type=click.Choice(["quick", "standard"]),
@@ -42,8 +50,20 @@ GATES = ("never", "error", "violation", "uncertified")
     show_default=True,
     help="quick: determinants. standard: also singular values, eigenvalues, critical step.",
 )
-@click.option("--dtype", type=click.Choice(["float64", "float32"]), default="float64", show_default=True)
-@click.option("--seed", type=int, default=0, show_default=True)
+@click.option(
+    "--dtype",
+    type=click.Choice(["float64", "float32"]),
+    default="float64",
+    show_default=True,
+    help="Arithmetic of every measure.",
+)
+@click.option(
+    "--seed",
+    type=int,
+    default=0,
+    show_default=True,
+    help="Of synthetic inputs and of the random vectors that the measures use.",
+)
 @click.option(
     "--workers", type=click.IntRange(min=1), help="Measurements at the same time; default: one a core."
 )
@@ -51,7 +71,7 @@ GATES = ("never", "error", "violation", "uncertified")
     "--max-memory",
     type=click.FloatRange(min=0, min_open=True),
     metavar="GIB",
-    help="Memory that factors may take; default: three quarters of the machine's.",
+    help="Memory that all factors held at one time may take; default: three quarters of the machine's.",
 )
 @click.option("--out", help="Output folder; default: a new one named after the model.")
 @click.option("--overwrite", is_flag=True, help="Replace the results in --out.")
@@ -60,7 +80,8 @@ GATES = ("never", "error", "violation", "uncertified")
     type=click.Choice(GATES),
     default="never",
     show_default=True,
-    help="Exit with 1: on a unit not run, also on a proven violation, also where nothing is certified.",
+    help="Exit with 1. error: if a unit was not run; violation: also if one is proven not injective; "
+    "uncertified: also if one is not certified injective.",
 )
 def analyze(model: str, **options: Any) -> int:
     """Measure every residual unit of MODEL and write report.html, result.json and units.csv.
@@ -124,19 +145,22 @@ def run_analysis(
     batch = read_inputs(inputs, count=count, preprocessing=preprocessing, shape=loaded.input_shape, seed=seed)
     for note in batch.notes:
         terminal.hint(note)
-    for name, reason in batch.skipped:
+    for name, reason in batch.skipped[:_SKIPPED_SHOWN]:
         terminal.hint(f"skipped {name}: {reason}")
+    if (more := len(batch.skipped) - _SKIPPED_SHOWN) > 0:
+        terminal.hint(f"skipped {more} more files: the report lists them")
     if folder is None:
         folder = prepare_folder(None, Path(model), overwrite=overwrite)
 
     def announce(plan: Plan) -> None:
         click.echo(
             f"{terminal.printable(loaded.architecture)}: {len(plan.units)} residual units, "
-            f"{sum(p.jacobian is not None for p in plan.units)} of them measured exactly, {len(batch.names)} inputs",
+            f"determinants of {sum(p.jacobian is not None for p in plan.units)} of them at "
+            f"{len(batch.names)} input{'' if len(batch.names) == 1 else 's'}",
             err=True,
         )
 
-    with terminal.progress_display(len(batch.names)) as show:
+    with terminal.progress_display() as show:
         analysis = analyze_model(
             loaded,
             batch,
@@ -148,6 +172,10 @@ def run_analysis(
                 "trust_pickle": trust_pickle,
                 "inputs": inputs,
                 "count": count,
+                "preset": preset,
+                "mean": None if mean is None else list(mean),
+                "std": None if std is None else list(std),
+                "size": list(size) if isinstance(size, tuple) else size,
                 "units": list(units),
                 "measures": list(settings.quantities),
                 "budget": budget,
@@ -162,15 +190,19 @@ def run_analysis(
         )
     _write(analysis, folder)
     _tell(analysis, folder)
+    if analysis.interrupted:
+        terminal.hint("interrupted: the report holds what was measured until then")
     return exit_code(analysis, fail_on)
 
 
 def _write(analysis: Analysis, folder: Path) -> None:
     from resnet_diffeo_probe.report import render, units_csv
 
-    analysis.save(folder / "result.json")
-    (folder / "units.csv").write_text(units_csv(analysis.result), encoding="utf-8", newline="")
-    render(analysis.result, path=folder / "report.html")
+    with writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        analysis.save(folder / "result.json")
+        (folder / "units.csv").write_text(units_csv(analysis.result), encoding="utf-8", newline="")
+        render(analysis.result, path=folder / "report.html")
 
 
 def _tell(analysis: Analysis, folder: Path) -> None:
@@ -180,14 +212,25 @@ def _tell(analysis: Analysis, folder: Path) -> None:
             f"accuracy on these inputs: {correct['correct']} of {correct['total']} "
             f"({correct['correct'] / correct['total']:.0%})"
         )
-    for verdict in analysis.verdicts:
-        if verdict.unit is not None and verdict.map == "sum":
-            state = verdict.state.value.replace("_", " ").upper()
-            click.echo(terminal.printable(f"{verdict.unit:<12} {state:<22} {verdict.sentence}"))
+    of_units = [v for v in analysis.verdicts if v.unit is not None and v.map == "sum"]
+    width = max((len(terminal.printable(str(v.unit))) for v in of_units), default=0)
+    for verdict in of_units:
+        name = terminal.printable(str(verdict.unit)).ljust(width)
+        click.echo(f"{name}  {_STATES[verdict.state.value]:<22}  {terminal.printable(verdict.sentence)}")
     for verdict in analysis.verdicts:
         if verdict.unit is None:
             click.echo(terminal.printable(verdict.sentence))
     click.echo(f"report: {terminal.printable(str(folder / 'report.html'))}")
+
+
+_STATES = {
+    "certified_injective": "CERTIFIED INJECTIVE",
+    "not_injective_proven": "NOT INJECTIVE (PROVEN)",
+    "no_violation_found": "NO VIOLATION FOUND",
+    "not_applicable": "NOT APPLICABLE",
+    "undetermined": "UNDETERMINED",
+    "not_run": "NOT RUN",
+}
 
 
 def exit_code(analysis: Analysis, fail_on: str) -> int:

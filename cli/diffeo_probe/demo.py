@@ -13,9 +13,15 @@ __all__ = ["demo"]
 
 @click.command(short_help="The whole way on a small network that ships with the package.")
 @click.option(
-    "--out", default="diffeo-probe-demo", show_default=True, help="Output folder, replaced if it exists."
+    "--out", default="diffeo-probe-demo", show_default=True, help="Output folder; results in it are replaced."
 )
-@click.option("--seed", type=int, default=0, show_default=True)
+@click.option(
+    "--seed",
+    type=int,
+    default=0,
+    show_default=True,
+    help="Of the random vectors that the measures use.",
+)
 def demo(out: str, seed: int) -> int:
     """Analyse a small ResNet trained on handwritten digits, at 32 digits that it was not trained on.
 

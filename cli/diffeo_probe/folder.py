@@ -3,45 +3,69 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from resnet_diffeo_probe.errors import OutputError
 
-__all__ = ["prepare_folder"]
+__all__ = ["FILES", "prepare_folder", "writing"]
+
+#: What an analysis writes.
+FILES = ("report.html", "result.json", "units.csv")
 
 
 def prepare_folder(out: str | None, model: Path, *, overwrite: bool) -> Path:
-    """Create the output folder and make sure that it can be written.
+    """Make sure that the output folder can be written, and leave nothing behind.
 
     Args:
         out: what the user asked for; None: a new folder named after the model.
         model: the model file.
         overwrite: whether results of an earlier analysis may be replaced.
 
+    Returns:
+        The folder, which may not exist yet.
+
     Raises:
         OutputError: it cannot be written, or holds the results of another analysis.
     """
     folder = Path(out).expanduser() if out is not None else _new_folder(model)
-    if (folder / "result.json").exists() and not overwrite:
+    there = [name for name in FILES if (folder / name).exists()]
+    if there and not overwrite:
         raise OutputError(
             f"{folder} holds the results of an earlier analysis",
-            why="they would be replaced",
+            why=f"{', '.join(there)} would be replaced",
             fix="--overwrite to replace them, or another --out",
             code="output-exists",
         )
+    missing = [part for part in (folder, *folder.parents) if not part.exists()]
     probe = folder / ".diffeo-probe-write-test"
+    with writing(folder):
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            probe.write_bytes(b"")
+            probe.unlink()
+        finally:
+            # an error further on must not leave an empty folder behind
+            with suppress(OSError):
+                for part in missing:
+                    part.rmdir()
+    return folder
+
+
+@contextmanager
+def writing(folder: Path) -> Iterator[None]:
+    """Turn what may go wrong with writing into an `OutputError`."""
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        probe.write_bytes(b"")
-        probe.unlink()
+        yield
     except OSError as error:
+        taken = isinstance(error, FileExistsError)
         raise OutputError(
             f"the output folder {folder} cannot be written",
-            why=error.strerror or str(error),
+            why="a file of that name is there already" if taken else error.strerror or str(error),
             fix="--out with a folder of your own",
             code="output-not-writable",
         ) from error
-    return folder
 
 
 def _new_folder(model: Path) -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import traceback
 
@@ -30,7 +31,7 @@ Exit codes: 0 done · 1 a gate of --fail-on was tripped · 2 usage or configurat
 )
 @click.version_option(__version__, prog_name="diffeo-probe")
 def cli() -> None:
-    r"""Is this pretrained ResNet's mapping a bijection, and where does it fold?
+    """Is this pretrained ResNet's mapping a bijection, and where does it fold?
 
     Finds the residual units x + F(x) of a network, computes exact signs and log-magnitudes of their Jacobian
     determinants at your inputs, and writes a self-contained HTML report with the verdicts and what proves them.
@@ -39,7 +40,7 @@ def cli() -> None:
     diffeo-probe demo                                    a small network that ships with the package
     diffeo-probe inspect resnet18.pth                    the units, before anything is computed
     diffeo-probe analyze resnet18.pth --inputs images/   the report
-    """
+    """  # noqa: D301 - click's mark of a paragraph not to be wrapped is the character itself
 
 
 for command in (analyze, inspect, demo, report):
@@ -63,7 +64,9 @@ def main() -> None:
         click.echo("interrupted", err=True)
         code = INTERRUPTED
     except BrokenPipeError:
-        code = 0  # whoever read our output has had enough
+        # whoever read our output has had enough; what is left in the buffer must not fail again at exit
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 0
     except Exception as error:
         traceback.print_exc()
         click.echo(

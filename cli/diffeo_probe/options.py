@@ -51,7 +51,7 @@ class Size(click.ParamType[int | tuple[int, int]]):
             sides = [int(part) for part in value.lower().replace("×", "x").split("x")]
         except ValueError:
             sides = []
-        if len(sides) not in (1, 2):
+        if len(sides) not in (1, 2) or min(sides) < 1:
             self.fail(f"'{value}' is not a size such as 32 or 224x192", param, ctx)
         return sides[0] if len(sides) == 1 else (sides[0], sides[1])
 
@@ -124,7 +124,7 @@ def preprocessing_of(
     if preset is None and images:
         terminal.hint(
             f"no preprocessing was given: using --preset {chosen}, the usual one of {model.architecture}. "
-            "The measures depend on it; compare the accuracy below with what you know of the model."
+            "The measures depend on it: it should be the one that the model was trained with."
         )
     found = Preprocessing.from_preset(chosen)
     if size is not None:

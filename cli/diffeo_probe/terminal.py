@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 import unicodedata
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -54,14 +55,10 @@ class Display(Protocol):
 
 
 @contextmanager
-def progress_display(inputs: int) -> Iterator[Display]:
-    """Show progress: a bar on a terminal, elsewhere one line for each finished unit.
-
-    Args:
-        inputs: inputs of each unit.
-    """
+def progress_display() -> Iterator[Display]:
+    """Show progress: a bar on a terminal, elsewhere a line at every tenth of the way."""
     if not sys.stderr.isatty():
-        yield _lines(inputs)
+        yield _lines()
         return
     from rich.console import Console
     from rich.progress import (
@@ -82,7 +79,7 @@ def progress_display(inputs: int) -> Iterator[Display]:
     )
     console = Console(stderr=True, no_color="NO_COLOR" in os.environ or None)
     with Bar(*columns, console=console, transient=True) as bar:
-        task = bar.add_task("reading the network", total=None)
+        task = bar.add_task("preparing the units", total=None)
 
         def show(progress: Progress) -> None:
             bar.update(
@@ -98,15 +95,20 @@ def _escaped(text: str) -> str:
     return escape(printable(text))
 
 
-def _lines(inputs: int) -> Display:
-    left: dict[str, int] = {}
-    seconds: dict[str, float] = {}
+def _lines() -> Display:
+    # inputs go through all units one after the other, so units end together: lines count measurements
+    started = time.monotonic()
+    told = 0
 
     def show(progress: Progress) -> None:
-        unit = progress.unit
-        left[unit] = left.get(unit, inputs) - 1
-        seconds[unit] = seconds.get(unit, 0.0) + progress.seconds
-        if left[unit] == 0:
-            click.echo(f"{printable(unit)}: {inputs} inputs, {seconds[unit]:.1f} s", err=True)
+        nonlocal told
+        tenth = 10 * progress.done // progress.total
+        if tenth > told:
+            told = tenth
+            seconds = time.monotonic() - started
+            click.echo(
+                f"{progress.done} of {progress.total} measurements (units × inputs) after {seconds:.0f} s",
+                err=True,
+            )
 
     return show

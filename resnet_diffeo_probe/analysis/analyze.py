@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import platform
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,14 +15,14 @@ import torch
 from torch import Tensor, nn
 
 import resnet_diffeo_probe
-from resnet_diffeo_probe.analysis.plan import Plan, Settings, UnitPlan, make_plan
+from resnet_diffeo_probe.analysis.plan import LEFT_OUT, Plan, Settings, UnitPlan, make_plan, prepared
 from resnet_diffeo_probe.analysis.run import Measured, Progress, run_plan
 from resnet_diffeo_probe.analysis.schema import SCHEMA_VERSION, validate, write_result
 from resnet_diffeo_probe.bijectivity import Verdict, network_verdicts, unit_verdicts
 from resnet_diffeo_probe.finding import Status
 from resnet_diffeo_probe.inputs import Inputs, Preprocessing, accuracy
 from resnet_diffeo_probe.models import LoadedModel
-from resnet_diffeo_probe.units import Discovery, discover
+from resnet_diffeo_probe.units import Discovery, ResidualUnit, discover
 
 __all__ = ["Analysis", "analyze"]
 
@@ -47,7 +48,8 @@ class Analysis:
     def complete(self) -> bool:
         """Whether every planned measurement of every chosen unit was made."""
         return not self.interrupted and all(
-            u["status"] in ("complete", "not_applicable") for u in self.result["units"]
+            u["status"] in ("complete", "not_applicable") or u["reason"] == LEFT_OUT
+            for u in self.result["units"]
         )
 
     def save(self, path: Path) -> None:
@@ -92,9 +94,7 @@ def analyze(
     plan = make_plan(exact, settings)
     if planned is not None:
         planned(plan)
-    for unit_plan in plan.units:
-        if unit_plan.jacobian is not None:
-            unit_plan.jacobian.prepare()
+    plan = prepared(plan)
     measured = run_plan(
         exact, plan, batch.tensor.to(getattr(torch, settings.dtype)), batch.names, progress=progress
     )
@@ -130,16 +130,28 @@ def _first_look(loaded: LoadedModel, batch: Inputs) -> tuple[Tensor | None, Disc
     discovery = discover(loaded.module, batch.tensor[:1])
     if batch.labels is None or loaded.num_classes is None:
         return None, discovery
-    was_training = loaded.module.training
-    loaded.module.eval()
-    try:
-        with torch.no_grad():
-            parts = [loaded.module(part) for part in batch.tensor.split(_FORWARD_BATCH)]
-    finally:
-        loaded.module.train(was_training)
+    # one by one where the graph was exported for a batch of one
+    size = _FORWARD_BATCH if discovery.batch_is_free else 1
+    with _evaluating(loaded.module), torch.no_grad():
+        parts = [loaded.module(part) for part in batch.tensor.split(size)]
     parts = [getattr(part, "logits", part) for part in parts]
-    usable = all(isinstance(part, Tensor) and part.dim() == 2 for part in parts)
+    expected = (loaded.num_classes,)
+    usable = all(isinstance(part, Tensor) and tuple(part.shape[1:]) == expected for part in parts)
     return torch.cat(parts) if usable else None, discovery
+
+
+@contextmanager
+def _evaluating(module: nn.Module) -> Iterator[None]:
+    """Switch every part to evaluation; afterwards each is in the mode that it was in, which may differ by part."""
+    # `eval()` is refused by exported programs, which have one mode only
+    modes = {part: part.training for part in module.modules()}
+    try:
+        for part in modes:
+            part.training = False
+        yield
+    finally:
+        for part, training in modes.items():
+            part.training = training
 
 
 def _as_loaded(module: nn.Module) -> LoadedModel:
@@ -177,13 +189,26 @@ def _verdicts(plan: Plan, measured: Measured) -> tuple[Verdict, ...]:
         name = unit_plan.unit.name
         verdicts += unit_verdicts(
             name,
-            activation=unit_plan.unit.activation,
+            activation=_activation(unit_plan.unit),
             not_applicable=unit_plan.not_applicable,
             not_run=unit_plan.not_run,
             rows=measured.rows[name],
             nonnegative=measured.nonnegative[name],
         )
     return (*verdicts, *network_verdicts(verdicts))
+
+
+def _activation(unit: ResidualUnit) -> str | None:
+    """Return the activation's name, with its parameters where these make it another function than the name says."""
+    if unit.activation is None or unit.activation_map is None:
+        return unit.activation
+    for node in unit.activation_map.graph.nodes:
+        if node.op == "call_function":
+            numbers = [v for v in (*node.args[1:], *node.kwargs.values()) if type(v) in (int, float)]
+            # leaky_relu with slope 0 or below, or elu with such an alpha, is not injective
+            if unit.activation in ("leaky_relu", "elu", "celu") and any(v <= 0 for v in numbers):
+                return f"{unit.activation}({', '.join(map(str, numbers))})"
+    return unit.activation
 
 
 def _model_json(loaded: LoadedModel, discovery: Discovery) -> dict[str, Any]:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import difflib
 import fnmatch
+import math
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 from resnet_diffeo_probe.errors import ConfigurationError, NoUnitError, UnsupportedUnitError
@@ -13,7 +16,10 @@ from resnet_diffeo_probe.jacobian import QUANTITIES, Budget, UnitJacobian
 from resnet_diffeo_probe.jacobian.measures import quantities_of
 from resnet_diffeo_probe.units import Discovery, ResidualUnit
 
-__all__ = ["Plan", "Settings", "UnitPlan", "make_plan"]
+__all__ = ["LEFT_OUT", "Plan", "Settings", "UnitPlan", "make_plan", "prepared"]
+
+#: Why a unit is not run that the user did not choose: no failure.
+LEFT_OUT = "left out by --units"
 
 
 @dataclass(frozen=True)
@@ -27,7 +33,8 @@ class Settings:
         dtype: `"float64"` or `"float32"`, of everything that is computed.
         seed: of start vectors, random checks, synthetic inputs.
         workers: threads that measure at the same time; None for one a core.
-        max_bytes: memory that the factors of one measurement may take; None for three quarters of the machine's.
+        max_bytes: memory that the factors of all measurements in progress may take, an equal share for each worker;
+            None for three quarters of the machine's.
     """
 
     units: tuple[str, ...] = ()
@@ -40,13 +47,25 @@ class Settings:
 
     def __post_init__(self) -> None:
         if unknown := [m for m in self.measures if m not in QUANTITIES]:
+            near = difflib.get_close_matches(unknown[0], QUANTITIES, n=1, cutoff=0.4)
             raise ConfigurationError(
                 f"there is no measure '{unknown[0]}'",
-                fix=f"choose among {', '.join(QUANTITIES)}",
+                why=f"there are {', '.join(QUANTITIES)}",
+                fix=f"did you mean {near[0]}?" if near else "--measures sign,logabsdet",
                 code="unknown-measure",
             )
         if self.dtype not in ("float64", "float32"):
             raise ConfigurationError(f"dtype '{self.dtype}' is not float64 or float32", fix="--dtype float64")
+        if not 0 <= self.seed < 2**63:
+            raise ConfigurationError(f"a seed of {self.seed} is not from 0 to 2⁶³ − 1", fix="--seed 0")
+        if self.workers is not None and self.workers < 1:
+            raise ConfigurationError(f"{self.workers} workers cannot measure anything", fix="--workers 1")
+        if self.max_bytes is not None and not (self.max_bytes > 0 and math.isfinite(self.max_bytes)):
+            raise ConfigurationError(
+                f"{self.max_bytes} bytes are no limit of memory",
+                why="a limit is a finite number above zero",
+                fix="--max-memory 8 for 8 GiB, or leave it out",
+            )
 
     @property
     def quantities(self) -> tuple[str, ...]:
@@ -62,12 +81,24 @@ class Settings:
     @property
     def threads(self) -> int:
         """Threads that measure at the same time."""
-        return self.workers if self.workers is not None else max(1, len(os.sched_getaffinity(0)))
+        if self.workers is not None:
+            return self.workers
+        # not every system says which cores a process may use
+        usable = getattr(os, "sched_getaffinity", None)
+        return max(1, len(usable(0)) if usable is not None else os.cpu_count() or 1)
 
 
 def physical_memory() -> float:
-    """Return the bytes of memory of this machine."""
-    return float(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
+    """Return the bytes of memory of this machine, or of the container that the process runs in."""
+    try:
+        total = float(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
+    except (AttributeError, ValueError, OSError):  # not on every system
+        total = float(8 << 30)
+    try:
+        limit = Path("/sys/fs/cgroup/memory.max").read_text(encoding="ascii").strip()
+    except OSError:
+        return total
+    return min(total, float(limit)) if limit.isdecimal() else total
 
 
 @dataclass(frozen=True, eq=False)
@@ -114,15 +145,35 @@ def make_plan(discovery: Discovery, settings: Settings) -> Plan:
             why=discovery.explain_none(),
             fix="a residual unit is an addition of an input to a branch computed from that same input",
         )
+    names = [unit.name for unit in discovery.units]
+    for pattern in settings.units:
+        if not any(_matches(name, [pattern]) for name in names):
+            near = difflib.get_close_matches(pattern, names, n=1, cutoff=0.4) or names[:1]
+            raise ConfigurationError(
+                f"--units '{pattern}' matches none of the {len(names)} units",
+                why=f"they are called {', '.join(names[:20])}" + (", …" if len(names) > 20 else ""),
+                fix=f"--units '{near[0]}'",
+                code="units-pattern",
+            )
     chosen = [unit for unit in discovery.units if _matches(unit.name, settings.units)]
-    if not chosen:
-        raise ConfigurationError(
-            f"--units {' '.join(settings.units)} matches none of the {len(discovery.units)} units",
-            why=f"they are called {', '.join(unit.name for unit in discovery.units[:20])}",
-            fix="--units 'layer1.*'",
-            code="units-pattern",
-        )
     return Plan(tuple(_plan_unit(unit, unit in chosen, settings) for unit in discovery.units), settings)
+
+
+def prepared(plan: Plan) -> Plan:
+    """Build whatever a unit needs that does not depend on an input; a unit where that fails is not run.
+
+    Returns:
+        The plan of what is going to be run.
+    """
+    units = []
+    for unit_plan in plan.units:
+        if unit_plan.jacobian is not None:
+            try:
+                unit_plan.jacobian.prepare()
+            except Exception as error:  # whatever is wrong with one unit, the others go on
+                unit_plan = replace(unit_plan, jacobian=None, not_run=_reason(error))  # noqa: PLW2901
+        units.append(unit_plan)
+    return replace(plan, units=tuple(units))
 
 
 def _matches(name: str, patterns: Sequence[str]) -> bool:
@@ -134,12 +185,18 @@ def _plan_unit(unit: ResidualUnit, chosen: bool, settings: Settings) -> UnitPlan
         reason = _changes_dimension(unit)
         return UnitPlan(unit, None, not_applicable=reason, about={"method": "none", "cut": None})
     if not chosen:
-        return UnitPlan(unit, None, not_run="left out by --units", about={"method": "none", "cut": None})
+        return UnitPlan(unit, None, not_run=LEFT_OUT, about={"method": "none", "cut": None})
     try:
         jacobian = UnitJacobian(unit)
-    except UnsupportedUnitError as error:
-        return UnitPlan(unit, None, not_run=error.what, about={"method": "none", "cut": None})
-    return UnitPlan(unit, jacobian, about=_about(jacobian))
+        return UnitPlan(unit, jacobian, about=_about(jacobian))
+    except Exception as error:  # whatever is wrong with one unit, the others go on
+        return UnitPlan(unit, None, not_run=_reason(error), about={"method": "none", "cut": None})
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, UnsupportedUnitError):
+        return error.what
+    return f"{type(error).__name__}: {error}".splitlines()[0][:300]
 
 
 def _changes_dimension(unit: ResidualUnit) -> str:

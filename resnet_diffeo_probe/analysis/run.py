@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, as_completed, wait
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -103,9 +103,7 @@ def run_plan(
     def keep(outcome: _Outcome) -> None:
         nonlocal done
         done += 1
-        measured.rows[outcome.unit][outcome.input] = outcome.findings
-        measured.nonnegative[outcome.unit][outcome.input] = outcome.nonnegative
-        measured.seconds[outcome.unit] += outcome.seconds
+        _record(measured, outcome)
         if progress is not None:
             sign = outcome.findings.get("sign")
             progress(Progress(outcome.unit, outcome.input, done, total, sign, outcome.seconds))
@@ -113,6 +111,7 @@ def run_plan(
     workers = plan.settings.threads
     with _one_thread(), ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,)) as pool:
         pending: set[Future[_Outcome]] = set()
+        finished: set[Future[_Outcome]] = set()
         try:
             for task in _tasks(discovery, active, inputs, names):
                 # a queue of a few tasks keeps the workers busy without holding the activations of many inputs
@@ -121,20 +120,25 @@ def run_plan(
                     for future in finished:
                         keep(future.result())
                 pending.add(pool.submit(_measure_pair, plan, *task))
-            for future in pending:
+            for future in as_completed(pending):
                 keep(future.result())
         except KeyboardInterrupt:
             measured.interrupted = True
             for future in pending:
                 future.cancel()
-            for future in pending:
-                if (
-                    not future.cancelled()
-                    and future.result().input not in measured.rows[future.result().unit]
-                ):
-                    keep(future.result())
+            for future in finished | pending:
+                if not future.cancelled():
+                    _record(measured, future.result())
     _order_rows(measured, names)
     return measured
+
+
+def _record(measured: Measured, outcome: _Outcome) -> None:
+    if outcome.input in measured.rows[outcome.unit]:
+        return
+    measured.rows[outcome.unit][outcome.input] = outcome.findings
+    measured.nonnegative[outcome.unit][outcome.input] = outcome.nonnegative
+    measured.seconds[outcome.unit] += outcome.seconds
 
 
 def _tasks(

@@ -24,8 +24,8 @@ from resnet_diffeo_probe.finding import Finding, Status
 __all__ = ["State", "Verdict", "network_verdicts", "unit_verdicts", "violating_share_upper"]
 
 #: A clipped coordinate must lie this far below zero, relative to the largest one, for the rounding of a forward pass
-#: in float64 not to matter.
-CLIPPED_DEPTH = 1e-9
+#: in this arithmetic not to matter.
+CLIPPED_DEPTH = {"float64": 1e-9, "float32": 1e-3}
 
 # Activations that are injective: after them a unit is injective exactly where its sum map is.
 _INJECTIVE_ACTIVATIONS = frozenset(
@@ -121,7 +121,7 @@ def unit_verdicts(
             Verdict(unit, "unit", State.NOT_APPLICABLE, not_applicable),
         )
     total = _judge_sum(unit, not_run, rows, nonnegative)
-    return total, _judge_whole(unit, activation, total, rows)
+    return total, _judge_whole(unit, activation, total, rows, nonnegative)
 
 
 def _judge_sum(
@@ -140,20 +140,26 @@ def _judge_sum(
         return _opposite_signs(unit, rows, kinds, counts, nonnegative)
     if not certain:
         sentence = (
-            f"No sign could be decided: at {counts['zero']} inputs the Jacobian is singular as computed, at "
-            f"{counts['undetermined']} it is singular within rounding or the input lies on a kink."
+            f"No sign could be decided: the Jacobian is singular as computed at {_inputs(counts['zero'])}; it is "
+            f"singular within rounding, or the input lies on a kink, at {_inputs(counts['undetermined'])}."
         )
+        if counts["not_run"]:
+            sentence += f" At {_inputs(counts['not_run'], 'more')} it was not computed."
         return Verdict(unit, "sum", State.UNDETERMINED, sentence, arithmetic=_arithmetic(rows), counts=counts)
     word = "positive" if counts["positive"] else "negative"
     bound = violating_share_upper(certain)
+    where = (
+        f"all {certain} inputs where its sign is certain"
+        if certain > 1
+        else "the one input where it is certain"
+    )
     sentence = (
-        f"The determinant is {word} at all {certain} inputs where its sign is certain; if inputs like these are drawn "
+        f"The determinant is {word} at {where}; if inputs like these are drawn "
         f"independently, the other sign has a share below {bound:.1%} (95 %). This proves nothing about other inputs."
     )
     if word == "negative":
         sentence += " Negative everywhere is a reflection, which a bijection may be."
-    if doubtful := counts["undetermined"] + counts["zero"]:
-        sentence += f" At {doubtful} more inputs it is zero or within rounding of zero."
+    sentence += _rest(counts)
     return Verdict(
         unit,
         "sum",
@@ -177,7 +183,7 @@ def _opposite_signs(
     def surest(kind: str) -> str:
         names = [name for name, found in kinds.items() if found == kind]
         return min(
-            names, key=lambda name: (not nonnegative.get(name, False), _margin(rows[name]) or math.inf)
+            names, key=lambda name: (not nonnegative.get(name, False), _sortable_margin(rows[name]), name)
         )
 
     pair = [surest("positive"), surest("negative")]
@@ -185,11 +191,10 @@ def _opposite_signs(
     if all(nonnegative.get(name, False) for name in pair):
         domain += "; also the open orthant of inputs with positive coordinates, in whose closure outputs of a ReLU lie"
     sentence = (
-        f"The determinant is positive at {counts['positive']} and negative at {counts['negative']} inputs: the map "
+        f"The determinant is positive at {_inputs(counts['positive'])} and negative at {counts['negative']}: the map "
         "folds between them, so some two different points have one image."
     )
-    if doubtful := counts["undetermined"] + counts["zero"]:
-        sentence += f" At {doubtful} more inputs the sign is zero or undetermined."
+    sentence += _rest(counts)
     return Verdict(
         unit,
         "sum",
@@ -208,35 +213,18 @@ def _opposite_signs(
 
 
 def _judge_whole(
-    unit: str, activation: str | None, total: Verdict, rows: Mapping[str, Mapping[str, Finding]]
+    unit: str,
+    activation: str | None,
+    total: Verdict,
+    rows: Mapping[str, Mapping[str, Finding]],
+    nonnegative: Mapping[str, bool],
 ) -> Verdict:
-    clipped = {name: depth for name, row in rows.items() if (depth := _depth(row)) > CLIPPED_DEPTH}
+    depths = {name: found for name, row in rows.items() if (found := row.get("clipped_depth")) is not None}
+    clipped = {
+        name: float(found.value) for name, found in depths.items() if _is_clipped(found) and found.value
+    }
     if activation in ("relu", "relu6") and clipped:
-        deepest = max(clipped, key=lambda name: clipped[name])
-        shares = sorted(
-            float(row["clipped_fraction"].value)
-            for row in rows.values()
-            if "clipped_fraction" in row and row["clipped_fraction"].value is not None
-        )
-        sentence = (
-            f"The ReLU after the addition sets coordinates to zero at {len(clipped)} of {len(shares)} inputs "
-            f"({shares[0]:.0%} to {shares[-1]:.0%} of them): the whole unit's Jacobian is singular there and a "
-            "neighbourhood of each such input is flattened onto a hyperplane."
-        )
-        return Verdict(
-            unit,
-            "unit",
-            State.NOT_INJECTIVE_PROVEN,
-            sentence,
-            domain="every neighbourhood of each of these inputs, within the orthant of non-negative inputs too",
-            arithmetic="float64 forward pass; clipped by more than its rounding",
-            counts=total.counts,
-            evidence={
-                "proof": "an open set is mapped into a hyperplane (invariance of domain)",
-                "inputs": [deepest],
-                "clipped_depth": clipped[deepest],
-            },
-        )
+        return _flattened(unit, activation, total, rows, nonnegative, clipped, depths)
     same = {
         "domain": total.domain,
         "arithmetic": total.arithmetic,
@@ -258,8 +246,61 @@ def _judge_whole(
         return Verdict(unit, "unit", total.state, sentence, **same)  # type: ignore[arg-type]
     if total.state is State.NOT_RUN:
         return Verdict(unit, "unit", State.NOT_RUN, total.sentence, counts=total.counts)
-    sentence = f"No clipped coordinate was seen; beyond the inputs measured, {activation} after the addition is open."
+    if activation not in ("relu", "relu6"):
+        sentence = (
+            f"{activation} after the addition may give different sums one image; no such pair was looked for."
+        )
+    elif any(found.value is not None for found in depths.values()):
+        sentence = (
+            f"No clipped coordinate was seen at these inputs; what {activation} does to others is open."
+        )
+    else:
+        sentence = f"Whether the {_NAMES[activation]} after the addition clips coordinates was not measured."
     return Verdict(unit, "unit", State.UNDETERMINED, sentence, counts=total.counts)
+
+
+def _flattened(
+    unit: str,
+    activation: str,
+    total: Verdict,
+    rows: Mapping[str, Mapping[str, Finding]],
+    nonnegative: Mapping[str, bool],
+    clipped: Mapping[str, float],
+    depths: Mapping[str, Finding],
+) -> Verdict:
+    # the input that shows it best: in the orthant where the unit really works, clipped deepest
+    shown = min(clipped, key=lambda name: (not nonnegative.get(name, False), -clipped[name], name))
+    shares = sorted(
+        float(found.value)
+        for name in clipped
+        if (found := rows[name].get("clipped_fraction")) is not None and found.value is not None
+    )
+    # whole percents would call a single coordinate of thousands "0%"
+    extent = f" ({100 * shares[0]:.3g} % to {100 * shares[-1]:.3g} % of the coordinates)" if shares else ""
+    measured = sum(found.value is not None for found in depths.values())
+    sentence = (
+        f"The {_NAMES[activation]} after the addition sets coordinates to zero at {len(clipped)} of "
+        f"{_inputs(measured)}{extent}: a neighbourhood of each such input is flattened onto a hyperplane, and the "
+        "whole unit's Jacobian is singular there."
+    )
+    domain = "every neighbourhood of each of these inputs"
+    if all(nonnegative.get(name, False) for name in clipped):
+        domain += ", within the orthant of non-negative inputs too"
+    dtype = depths[shown].dtype or "float64"
+    return Verdict(
+        unit,
+        "unit",
+        State.NOT_INJECTIVE_PROVEN,
+        sentence,
+        domain=domain,
+        arithmetic=f"{dtype} forward pass; clipped by more than its rounding",
+        counts=total.counts,
+        evidence={
+            "proof": "an open set is mapped into a hyperplane (invariance of domain)",
+            "inputs": [shown],
+            "clipped_depth": clipped[shown],
+        },
+    )
 
 
 def network_verdicts(verdicts: Sequence[Verdict]) -> tuple[Verdict, Verdict]:
@@ -282,6 +323,8 @@ _PRECEDENCE = (
     State.NOT_APPLICABLE,
 )
 
+_NAMES = {"relu": "ReLU", "relu6": "ReLU6"}
+
 _WORDS = {
     State.CERTIFIED_INJECTIVE: "certified injective",
     State.NOT_INJECTIVE_PROVEN: "proven not injective",
@@ -295,14 +338,17 @@ def _summarise(verdicts: Sequence[Verdict], which: str) -> Verdict:
     applicable = [v for v in verdicts if v.state is not State.NOT_APPLICABLE]
     tally = Counter(v.state for v in applicable)
     state = next((s for s in _PRECEDENCE if tally[s]), State.NOT_APPLICABLE)
-    subject = "sum maps x + F(x)" if which == "sum" else "whole units"
     if not applicable:
-        sentence = f"None of the {len(verdicts)} residual units keeps the dimension: none can be a bijection."
+        sentence = (
+            f"None of the {len(verdicts)} residual units is x + F(x) with an F that keeps the dimension."
+        )
     else:
         parts = [f"{tally[s]} {_WORDS[s]}" for s in _PRECEDENCE if tally[s]]
-        sentence = f"Of {len(applicable)} dimension-preserving units' {subject}: {', '.join(parts)}."
+        units = "unit that keeps" if len(applicable) == 1 else "units that keep"
+        maps = "sum map x + F(x)" if which == "sum" else "whole unit, its last activation included"
+        sentence = f"{len(applicable)} {units} the dimension, {maps}: {', '.join(parts)}."
         if changing := len(verdicts) - len(applicable):
-            sentence += f" {changing} more change the dimension and cannot be bijections."
+            sentence += f" {changing} more {'is' if changing == 1 else 'are'} no candidate for a bijection."
     return Verdict(None, which, state, sentence)
 
 
@@ -321,9 +367,27 @@ def _margin(row: Mapping[str, Finding]) -> float | None:
     return None if found is None else found.value
 
 
-def _depth(row: Mapping[str, Finding]) -> float:
-    found = row.get("clipped_depth")
-    return 0.0 if found is None or found.value is None else float(found.value)
+def _sortable_margin(row: Mapping[str, Finding]) -> float:
+    margin = _margin(row)
+    return math.inf if margin is None else margin
+
+
+def _is_clipped(depth: Finding) -> bool:
+    return depth.value is not None and depth.value > CLIPPED_DEPTH[depth.dtype or "float64"]
+
+
+def _rest(counts: Mapping[str, int]) -> str:
+    """Return sentences on the inputs that decide nothing."""
+    text = ""
+    if doubtful := counts["undetermined"] + counts["zero"]:
+        text += f" At {_inputs(doubtful, 'more')} the sign is zero or undetermined."
+    if lost := counts["not_run"]:
+        text += f" At {_inputs(lost, 'more')} it was not computed."
+    return text
+
+
+def _inputs(number: int, word: str = "") -> str:
+    return f"{number} {word + ' ' if word else ''}{'input' if number == 1 else 'inputs'}"
 
 
 def _arithmetic(rows: Mapping[str, Mapping[str, Finding]]) -> str:
