@@ -9,7 +9,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from resnet_diffeo_probe.bijectivity.newton import newton, norm, sum_map
+from resnet_diffeo_probe.bijectivity.branch import norm, sum_map
+from resnet_diffeo_probe.bijectivity.newton import newton
 from resnet_diffeo_probe.jacobian import JacobianFactorization, UnitJacobian
 
 __all__ = ["pair_by_clipping"]

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from resnet_diffeo_probe.bijectivity.newton import norm
+from resnet_diffeo_probe.bijectivity.branch import is_piecewise_linear, kinked_steps, norm
 from resnet_diffeo_probe.jacobian import JacobianFactorization, Linearization, UnitJacobian
 
 __all__ = ["Fold", "HiddenUnit", "find_fold", "kink_crossings", "sign_changes"]
@@ -127,7 +127,7 @@ def find_fold(
     """
     if signs[0] * signs[1] != -1:
         raise ValueError(f"the signs {signs} are not opposite")
-    if not all(act.piecewise_linear for act in jacobian.chain.activations):
+    if not is_piecewise_linear(jacobian):
         raise ValueError("an activation of the branch is not piecewise linear")
     segment = _Segment(jacobian, a, b, signs)
     for lo, hi in sign_changes(segment.sign, scan):
@@ -145,7 +145,7 @@ def kink_crossings(lo: Linearization, hi: Linearization) -> list[tuple[HiddenUni
     Exact for one hidden layer; for later layers exact once only one unit crosses.
     """
     found: list[tuple[HiddenUnit, float]] = []
-    acts = lo.parent.chain.activations
+    acts = kinked_steps(lo.parent) or ()
     for cut, (act, z0, z1) in enumerate(zip(acts, lo.pre_activations, hi.pre_activations, strict=True), 1):
         first, last = z0.reshape(-1), z1.reshape(-1)
         for kink in act.kinks:

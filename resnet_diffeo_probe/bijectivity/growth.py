@@ -12,7 +12,8 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from resnet_diffeo_probe.bijectivity.newton import newton, norm, sum_map
+from resnet_diffeo_probe.bijectivity.branch import norm, sum_map
+from resnet_diffeo_probe.bijectivity.newton import newton
 from resnet_diffeo_probe.jacobian import JacobianFactorization, UnitJacobian
 
 __all__ = ["Grown", "grow"]

@@ -14,9 +14,10 @@ from enum import StrEnum
 import torch
 from torch import Tensor
 
+from resnet_diffeo_probe.bijectivity.branch import norm, sum_map
 from resnet_diffeo_probe.jacobian import JacobianFactorization, UnitJacobian
 
-__all__ = ["NewtonResult", "Outcome", "newton", "norm", "sum_map"]
+__all__ = ["NewtonResult", "Outcome", "newton"]
 
 # An old factorisation serves as long as it shrinks the residual at least this much a step.
 _CHORD_RATE = 0.2
@@ -59,17 +60,6 @@ class NewtonResult:
     def converged(self) -> bool:
         """Whether the residual reached the tolerance, or rounding."""
         return self.outcome is Outcome.CONVERGED
-
-
-def norm(v: Tensor) -> float:
-    """Return the Euclidean norm of all coordinates."""
-    return float(torch.linalg.vector_norm(v))
-
-
-def sum_map(jacobian: UnitJacobian, x: Tensor) -> Tensor:
-    """Return g(x) = x + F(x) as the engine evaluates it, (B, *shape) -> (B, *shape)."""
-    with torch.no_grad():
-        return x + jacobian.chain.run(x)[0]
 
 
 def newton(

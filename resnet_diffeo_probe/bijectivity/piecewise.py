@@ -9,6 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from resnet_diffeo_probe.bijectivity.branch import kinked_steps
 from resnet_diffeo_probe.bijectivity.fold import Fold, HiddenUnit
 from resnet_diffeo_probe.jacobian import Linearization
 
@@ -49,15 +50,12 @@ def free_length(lin: Linearization, start: Tensor, direction: Tensor, on_kink: H
         direction: (1, *shape).
         on_kink: the unit whose kink the point is on and leaves.
     """
-    chain = lin.parent.chain
-    with torch.no_grad():
-        _, pre_activations = chain.run(start)
+    segments, acts = lin.parent.chain.segments, kinked_steps(lin.parent) or ()
+    pre_activations = lin.parent.at(start).pre_activations
     nearest = float("inf")
     moving = direction
-    for cut, (act, z, slope) in enumerate(
-        zip(chain.activations, pre_activations, lin.derivatives, strict=True), 1
-    ):
-        rate = chain.segments[cut - 1].apply(moving)
+    for cut, (act, z, slope) in enumerate(zip(acts, pre_activations, lin.derivatives, strict=True), 1):
+        rate = segments[cut - 1].apply(moving)
         for kink in act.kinks:
             ahead = (kink - z) / rate
             ahead = torch.where((rate != 0) & (ahead >= 0), ahead, torch.inf)

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from resnet_diffeo_probe.bijectivity.newton import norm
+from resnet_diffeo_probe.bijectivity.branch import norm
 from resnet_diffeo_probe.bijectivity.own_module import module_map
 
 __all__ = ["EQUATION", "SEPARATION", "Map", "UnitMaps", "Witness", "check", "file_name", "in_orthant", "save"]
@@ -63,6 +63,7 @@ class Witness:
         domain: where the pair lies.
         checked_by: what ran the map, for people.
         about: sizes, the inputs and the fold that it came from, JSON values.
+        grown: the pair followed further, out of this one's domain; None if it went no further.
     """
 
     unit: str
@@ -76,6 +77,7 @@ class Witness:
     domain: str
     checked_by: tuple[str, ...]
     about: dict[str, Any] = field(default_factory=dict)
+    grown: Witness | None = None
 
     @property
     def is_proof(self) -> bool:
@@ -110,6 +112,7 @@ class Witness:
             "checked_by": list(self.checked_by),
             "file": file_name(self.unit, self.map),
             **self.about,
+            **({} if self.grown is None else {"grown_domain": self.grown.domain}),
         }
 
 
@@ -183,7 +186,8 @@ def file_name(unit: str, which: str) -> str:
 def save(witness: Witness, folder: Path) -> Path:
     """Write a witness as `<folder>/<unit>.<map>.npz`.
 
-    The file holds the arrays `x1`, `x2` and the strings `unit`, `map`, `domain`; reading it needs no pickle.
+    The file holds the arrays `x1`, `x2` and the strings `unit`, `map`, `domain`; where the pair was followed out of its
+    domain also `grown_x1`, `grown_x2`, `grown_domain`. Reading it needs no pickle.
 
     Args:
         witness: a proof.
@@ -196,12 +200,18 @@ def save(witness: Witness, folder: Path) -> Path:
         raise ValueError(f"the pair of {witness.unit} is no proof and is not saved")
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / file_name(witness.unit, witness.map)
-    np.savez(
-        path,
-        x1=witness.x1.numpy(),
-        x2=witness.x2.numpy(),
-        unit=np.array(witness.unit),
-        map=np.array(witness.map),
-        domain=np.array(witness.domain),
-    )
+    arrays = {
+        "x1": witness.x1.numpy(),
+        "x2": witness.x2.numpy(),
+        "unit": np.array(witness.unit),
+        "map": np.array(witness.map),
+        "domain": np.array(witness.domain),
+    }
+    if (grown := witness.grown) is not None and grown.is_proof:
+        arrays |= {
+            "grown_x1": grown.x1.numpy(),
+            "grown_x2": grown.x2.numpy(),
+            "grown_domain": np.array(grown.domain),
+        }
+    np.savez(path, allow_pickle=False, **arrays)
     return path

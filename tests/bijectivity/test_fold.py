@@ -10,8 +10,8 @@ import torch.nn.functional as F
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from resnet_diffeo_probe.bijectivity.branch import norm
 from resnet_diffeo_probe.bijectivity.fold import find_fold, sign_changes
-from resnet_diffeo_probe.bijectivity.newton import norm
 from resnet_diffeo_probe.bijectivity.piecewise import pair_at_fold
 from resnet_diffeo_probe.bijectivity.witness import check
 from resnet_diffeo_probe.jacobian import UnitJacobian
