@@ -227,4 +227,9 @@ def certify(
     if certificate.witness is not None:
         for point, word in zip(certificate.witness.tolist(), ("> 0", "< 0"), strict=True):
             click.echo(f"det J {word} at ({point[0]!r}, {point[1]!r})")
+    if (pair := certificate.collision) is not None:
+        click.echo(
+            f"one image: ({float(pair.first[0])!r}, {float(pair.first[1])!r}) and a point within {pair.radius:g} of "
+            f"({float(pair.second[0])!r}, {float(pair.second[1])!r})"
+        )
     click.echo(f"{certificate.boxes} boxes; float64 with bounded rounding")

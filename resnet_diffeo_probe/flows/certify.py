@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from resnet_diffeo_probe.errors import ConfigurationError
 from resnet_diffeo_probe.flows.boundary_injectivity import BoundaryProof, injective_on_boundary
+from resnet_diffeo_probe.flows.collision import Collision, colliding_pair
 from resnet_diffeo_probe.flows.enclosure import EnclosedMap
 from resnet_diffeo_probe.flows.parameters import Parameters
 
@@ -62,6 +63,7 @@ class Certificate:
     positive_area: float
     negative_area: float
     witness: Array | None
+    collision: Collision | None
     boundary: BoundaryProof | None
     reason: str
 
@@ -77,6 +79,7 @@ class Certificate:
             "positive_area": self.positive_area,
             "negative_area": self.negative_area,
             "witness": None if self.witness is None else self.witness.tolist(),
+            "collision": None if self.collision is None else self.collision.to_json(),
             "boundary_segments": None if self.boundary is None else self.boundary.segments,
             "boundary_open_pairs": None if self.boundary is None else self.boundary.open_pairs,
             "reason": self.reason,
@@ -123,7 +126,8 @@ def certify(
     if len(seen) == 2:
         witness = _verified(network, np.stack([seen[1], seen[-1]]))
         reason = "det J is certainly positive at one point of the square and certainly negative at another"
-        return covered.certificate(MapVerdict.FOLDS, reason, witness=witness)
+        collision = colliding_pair(parameters, *witness, within=radius)
+        return covered.certificate(MapVerdict.FOLDS, reason, witness=witness, collision=collision)
     if centre.shape[1]:
         reason = f"the sign of det J is open on {open_area:.2g} of the square after {boxes} boxes"
         return covered.certificate(MapVerdict.UNDECIDED, reason)
@@ -158,6 +162,7 @@ class _Covered:
         *,
         sign: int = 0,
         witness: Array | None = None,
+        collision: Collision | None = None,
         boundary: BoundaryProof | None = None,
     ) -> Certificate:
         return Certificate(
@@ -169,6 +174,7 @@ class _Covered:
             self.positive_area,
             self.negative_area,
             witness,
+            collision,
             boundary,
             reason,
         )

@@ -9,11 +9,13 @@ from resnet_diffeo_probe.errors import ConfigurationError
 from resnet_diffeo_probe.flows.architecture import Architecture
 from resnet_diffeo_probe.flows.boundary_injectivity import injective_on_boundary
 from resnet_diffeo_probe.flows.certify import MapVerdict, certify
+from resnet_diffeo_probe.flows.collision import colliding_pair
 from resnet_diffeo_probe.flows.enclosure import EnclosedMap, Enclosure
 from resnet_diffeo_probe.flows.field import VelocityField
 from resnet_diffeo_probe.flows.integrate import flow_with_jacobian
 from resnet_diffeo_probe.flows.parameters import Parameters, glorot_uniform
 from resnet_diffeo_probe.flows.plane import determinant
+from resnet_diffeo_probe.references.weights import shipped_weights
 
 
 def _parameters(shared=True, steps=10, gain=0.6, seed=0, bias=True):
@@ -88,6 +90,13 @@ def test_known_diffeomorphism_and_known_fold():
     ]
     assert signs == [1.0, -1.0]
     assert bad.to_json()["witness"] is not None
+    pair = bad.collision
+    # x - 0.55 tanh(2 x) = y has solutions on both sides of the fold: the pair's second coordinate is the same
+    assert pair.first[1] == pytest.approx(pair.second[1], abs=1e-9)
+    assert pair.distance > 0.01
+    images = [x - 0.55 * np.tanh(2 * x) for x in (pair.first[0], pair.second[0])]
+    assert images[0] == pytest.approx(images[1], abs=1e-11)
+    assert pair.radius < 1e-6 < pair.distance
 
 
 def test_reflection_is_a_diffeomorphism():
@@ -95,6 +104,7 @@ def test_reflection_is_a_diffeomorphism():
     certificate = certify(_one_step(2e6, width=1e6), 3.0)
     assert certificate.verdict is MapVerdict.DIFFEOMORPHISM
     assert certificate.sign == -1
+    assert certificate.collision is None
 
 
 def test_a_touching_fold_stays_undecided():
@@ -102,6 +112,24 @@ def test_a_touching_fold_stays_undecided():
     assert certificate.verdict is MapVerdict.UNDECIDED
     assert 0 < certificate.open_area < 0.1
     assert "open" in certificate.reason
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_folding_networks_have_colliding_points(seed):
+    parameters = shipped_weights("reliable", "a").parameters.select([seed])
+    pair = certify(parameters, 3.0).collision
+    field = VelocityField(parameters.astype(np.float64))
+    ends = np.stack([pair.first, pair.second], axis=1)
+    images = flow_with_jacobian(field, ends[None])[0][0]
+    assert np.abs(images[:, 0] - images[:, 1]).max() < 1e-9 * (1 + np.abs(images).max())
+    assert pair.distance > 1e-3
+    assert pair.image_distance < 1e-9
+    assert np.abs(ends).max() <= 3.0
+
+
+def test_no_collision_is_claimed_without_a_fold():
+    # between two points of a diffeomorphism there is no fold to find a pair beside
+    assert colliding_pair(_one_step(0.45), np.array([1.0, 0.0]), np.array([2.0, 0.0])) is None
 
 
 class _ComplexExponential:
