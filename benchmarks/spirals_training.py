@@ -79,13 +79,22 @@ def main() -> None:
     parser.add_argument("--networks", default="abcd")
     parser.add_argument("--seeds", type=int, default=32)
     parser.add_argument("--epochs", type=int, default=1000)
-    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--out", type=Path, required=True, help="folder of checkpoints")
+    parser.add_argument(
+        "--summary", type=Path, help="file to which the costs are added, with the environment"
+    )
     options = parser.parse_args()
     rows = [
         train_network(letter, options.setting, options.seeds, options.epochs, options.out)
         for letter in options.networks
         if letter in NETWORKS
     ]
+    if options.summary is not None:
+        add_to_summary(options.summary, rows)
+
+
+def add_to_summary(path: Path, rows: list[dict[str, object]]) -> None:
+    """Add the costs of whole trainings to a file, in place of earlier ones of the same setting and network."""
     environment = {
         "python": platform.python_version(),
         "numpy": np.__version__,
@@ -93,8 +102,15 @@ def main() -> None:
         "cores": os.cpu_count(),
         "threads": os.environ.get("OMP_NUM_THREADS", "unset"),
     }
-    result = options.out / f"{options.setting}_{options.networks}_summary.json"
-    result.write_text(json.dumps({"environment": environment, "trainings": rows}, indent=1) + "\n")
+    kept = json.loads(path.read_text())["trainings"] if path.is_file() else []
+    for row in rows:
+        if row["epochs_of_this_run"] == row["epochs"]:  # a part of a training says nothing of its cost
+            key = (row["setting"], row["network"])
+            kept = [old for old in kept if (old["setting"], old["network"]) != key]
+            kept.append({**row, "environment": environment})
+    kept.sort(key=lambda row: (row["setting"], row["network"]))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps({"trainings": kept}, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -20,11 +20,14 @@ __all__ = ["COMMANDS", "make_result", "read_rows", "study_steps"]
 
 STUDIED_SEEDS = 8
 
+TRAINING = "python benchmarks/spirals_training.py --out build/spirals --summary reports/paper/trainings.json"
+REFERENCES = "python benchmarks/spirals_references.py --trained build/spirals"
+
 COMMANDS = (
-    "python benchmarks/spirals_training.py --setting reliable --seeds 32 --out build/spirals",
-    "python benchmarks/spirals_training.py --setting paper --seeds 32 --out build/spirals",
-    "python benchmarks/spirals_references.py --trained build/spirals --setting reliable",
-    "python benchmarks/spirals_references.py --trained build/spirals --setting paper",
+    f"{TRAINING} --setting reliable",
+    f"{TRAINING} --setting paper",
+    f"{REFERENCES} --setting reliable",
+    f"{REFERENCES} --setting paper",
     "python benchmarks/spirals_depths.py --work build/depths --out reports/paper/depths.json",
     "diffeo-probe spirals figures --out reports/paper",
 )
