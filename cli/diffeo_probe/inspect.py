@@ -106,6 +106,8 @@ def _row(p: UnitPlan, rate: float) -> tuple[str, ...]:
     )
     if p.jacobian is None:
         return (*first, "-", "-", "-", "-", "-")
+    if "expected_order" not in about:
+        return (*first, about["method"], f"{unit.dimension:,}", "-", "-", "-")
     flops = about["expected_gigaflops"] * 1e9
     return (
         *first,

@@ -208,6 +208,8 @@ def _changes_dimension(unit: ResidualUnit) -> str:
 
 def _about(jacobian: UnitJacobian) -> dict[str, Any]:
     """Describe the elimination when half of the coordinates at the cheapest cut are active."""
+    if jacobian.not_read is not None:
+        return {"method": "dense Jacobian", "cut": None, "why_dense": jacobian.not_read}
     estimates = [jacobian.estimate(cut, active=0.5 if cut else 1.0) for cut in jacobian.cuts]
     best = min(estimates, key=lambda estimate: estimate.flops)
     return {

@@ -54,6 +54,10 @@ def determinant(lin: Linearization, *, seed: int = 0) -> Determinant:
     except FloatingPointError as error:
         lost = Finding.missing(Status.ERROR, str(error))
         return Determinant(lost, lost, lost, None)
+    if factorization.local_part_is_singular:
+        reason = "the local part of J is singular, so the determinant lemma does not say what J is"
+        unknown = Finding(None, Evidence.EXACT, Status.UNDETERMINED, dtype=dtype, reason=reason)
+        return Determinant(unknown, unknown, unknown, None)
     if factorization.sign == 0:
         reason = "the elimination met a pivot that is exactly zero"
         none = Finding.missing(Status.SINGULAR, reason, Evidence.EXACT)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Protocol
@@ -12,7 +13,7 @@ from torch import Tensor, fx
 
 from resnet_diffeo_probe.errors import UnsupportedUnitError
 from resnet_diffeo_probe.jacobian.block_sparse import SharedBlockMatrix
-from resnet_diffeo_probe.jacobian.chain import BranchChain, Segment, read_chain
+from resnet_diffeo_probe.jacobian.chain import BranchChain, Segment, dense_chain, read_chain
 from resnet_diffeo_probe.jacobian.elimination import (
     BlockFactorization,
     elimination_flops,
@@ -29,6 +30,10 @@ from resnet_diffeo_probe.jacobian.reduction import (
 )
 
 __all__ = ["Linearization", "UnitJacobian"]
+
+
+# A branch that is not taken apart is still exact, by a dense Jacobian, up to this many coordinates.
+_DENSE_DIMENSION = 3000
 
 
 class Unit(Protocol):
@@ -76,6 +81,8 @@ class UnitJacobian:
     Args:
         unit: a dimension-preserving unit; its parameters decide dtype and device.
 
+    A branch that cannot be taken apart is differentiated coordinate by coordinate where it has few of them.
+
     Raises:
         UnsupportedUnitError: the unit changes the dimension, or its branch is not a chain of known operations.
     """
@@ -89,8 +96,15 @@ class UnitJacobian:
         self.name = unit.name
         self.shape = unit.input_shape
         self.branch = unit.branch
-        self.chain: BranchChain = read_chain(unit.branch, unit.input_shape)
-        if self.chain.segments[-1].out_shape != self.shape:
+        self.not_read: str | None = None  # why the branch was not taken apart
+        try:
+            self.chain: BranchChain = read_chain(unit.branch, unit.input_shape)
+        except UnsupportedUnitError as error:
+            if math.prod(unit.input_shape) > _DENSE_DIMENSION:
+                raise
+            self.not_read = error.what
+            self.chain = dense_chain(unit.branch, unit.input_shape)
+        if not self.not_read and self.chain.segments[-1].out_shape != self.shape:
             raise UnsupportedUnitError(
                 f"unit {unit.name}: the branch gives another shape than the unit takes"
             )
@@ -100,14 +114,15 @@ class UnitJacobian:
 
     def prepare(self) -> None:
         """Build everything that does not depend on an input, so that threads only read it."""
-        for cut in self.cuts[1:] or self.cuts:
+        for cut in self.cuts:
             self.table(cut)
             self.layout(cut)
 
     @property
-    def cuts(self) -> range:
-        """Where the cycle can be cut: 0 is the unit's input, j the j-th activation."""
-        return range(len(self.chain.activations) + 1)
+    def cuts(self) -> tuple[int, ...]:
+        """Where the cycle can be cut: 0 is the unit's input, j the j-th stage, if its local derivative is diagonal."""
+        stages = enumerate(self.chain.activations, 1)
+        return (0, *(j for j, stage in stages if not stage.per_pixel))
 
     def cut_shape(self, cut: int) -> tuple[int, ...]:
         """Return (C, *spatial) at a cut."""
@@ -190,24 +205,47 @@ class UnitJacobian:
             raise ValueError(f"unit {self.name} takes one input of shape {self.shape}, not {tuple(x.shape)}")
         example = self.chain.segments[0].example
         x = x.detach().to(dtype=example.dtype, device=example.device)
-        with torch.no_grad():
-            output, pre_activations = self.chain.run(x)
-            derivatives = [
-                act.derivative(z) for act, z in zip(self.chain.activations, pre_activations, strict=True)
-            ]
-        return Linearization(self, x, output, tuple(pre_activations), tuple(derivatives))
+        entry = x.reshape(1, *self.chain.in_shape)
+        with torch.set_grad_enabled(self.chain.gathers):
+            entry = entry.requires_grad_(self.chain.gathers)
+            output, met, derivatives = self.chain.run(entry)
+        gathered = [
+            (j, term.z, term.columns)
+            for j, derivative in enumerate(derivatives, 1)
+            for term in derivative.terms
+        ]
+        rows = [
+            torch.autograd.grad(component, entry, retain_graph=True)[0]
+            for _, z, _ in gathered
+            for component in z
+        ]
+        return Linearization(
+            self,
+            x.detach(),
+            output.detach().reshape(1, *self.shape),
+            tuple(z.detach() for z in met),
+            tuple(derivative.local for derivative in derivatives),
+            tuple((j, columns) for j, _, columns in gathered),
+            torch.cat(rows) if rows else entry.detach().new_zeros(0, *self.chain.in_shape),
+            sum(derivative.kinked for derivative in derivatives),
+        )
 
 
 @dataclass(frozen=True, eq=False)
 class Linearization:
     """J at one input.
 
+    J = B + U Vᵀ: B = I + S_k D_k … D_1 S_0 is local, the rest passes through a few numbers gathered from the image.
+
     Attributes:
         parent: the unit.
         x: (1, *shape) the input.
         branch_output: (1, *shape) F(x).
-        pre_activations: inputs of the activations.
-        derivatives: of the activations there, in the same shapes.
+        pre_activations: inputs of the stages, (1, C, *spatial).
+        derivatives: the local parts of their derivatives: diagonals in the same shapes, or (P, C, C) blocks.
+        gathered: (stage, columns) for each term of low rank, columns (k, C, *spatial) of the stage's output.
+        rows: (K, *shape) the rows of Vᵀ, derivatives of the gathered numbers by the unit's input.
+        kinked: coordinates on a kink inside gates.
     """
 
     parent: UnitJacobian
@@ -215,19 +253,40 @@ class Linearization:
     branch_output: Tensor
     pre_activations: tuple[Tensor, ...]
     derivatives: tuple[Tensor, ...]
+    gathered: tuple[tuple[int, Tensor], ...]
+    rows: Tensor
+    kinked: int
 
     @property
     def dimension(self) -> int:
         """n, the order of J."""
         return self.x.numel()
 
+    @property
+    def rank(self) -> int:
+        """K, the rank of the terms that are not local."""
+        return int(self.rows.shape[0])
+
+    @cached_property
+    def columns(self) -> Tensor:
+        """U, (K, *shape): what the branch's output does when a gathered number moves."""
+        return torch.cat([self.left(columns, stage) for stage, columns in self.gathered])
+
     def apply(self, v: Tensor) -> Tensor:
         """Return J v, (B, *shape) -> (B, *shape), by the branch's linear parts."""
-        return v + self._through(v, 0, len(self.derivatives))
+        inner = v.reshape(v.shape[0], *self.parent.chain.in_shape)
+        out = self._through(inner, 0, len(self.derivatives)).reshape(v.shape)
+        if self.rank:
+            out = out + (v.flatten(1) @ self.rows.flatten(1).mT @ self.columns.flatten(1)).reshape(v.shape)
+        return v + out
 
     def apply_transpose(self, u: Tensor) -> Tensor:
         """Return Jᵀ u, (B, *shape) -> (B, *shape)."""
-        return u + self._back(u, len(self.derivatives), 0)
+        inner = u.reshape(u.shape[0], *self.parent.chain.in_shape)
+        out = self._back(inner, len(self.derivatives), 0).reshape(u.shape)
+        if self.rank:
+            out = out + (u.flatten(1) @ self.columns.flatten(1).mT @ self.rows.flatten(1)).reshape(u.shape)
+        return u + out
 
     def apply_by_autograd(self, v: Tensor) -> Tensor:
         """Return J v for v of shape (1, *shape) by differentiating the unit's own branch.
@@ -237,7 +296,7 @@ class Linearization:
         """
         with torch.enable_grad():
             x = self.x.detach().requires_grad_()
-            output = self.parent.branch(x)
+            output = self.parent.branch.forward(x)
             u = torch.zeros_like(output, requires_grad=True)
             (pulled,) = torch.autograd.grad(output, x, u, create_graph=True, materialize_grads=True)
             if not pulled.requires_grad:  # the branch is constant
@@ -258,7 +317,7 @@ class Linearization:
 
         Dead channels, and coordinates behind activations that are flat here, stay where they are: they do not count.
         """
-        total = 0
+        total = self.kinked
         live: Tensor | None = None  # which coordinates an input moves, None for all
         for z, d, act, segment in zip(
             self.pre_activations,
@@ -271,13 +330,17 @@ class Linearization:
             if bool(found.any()):
                 found &= _moves(segment, live)
                 total += int(found.sum())
-            live = _pixel_major((d != 0) | found)
+            live = None if act.per_pixel else _pixel_major((d != 0) | found)
         return total
 
     @cached_property
     def reduced(self) -> ReducedMatrix:
         """The reduced matrix at the cut where elimination costs least."""
-        diagonals = {j: _pixel_major(d) for j, d in enumerate(self.derivatives, 1)}
+        stages = self.parent.chain.activations
+        diagonals = {
+            j: d if stage.per_pixel else _pixel_major(d)
+            for j, (d, stage) in enumerate(zip(self.derivatives, stages, strict=True), 1)
+        }
         candidates = [
             ReducedMatrix(
                 self.parent.product(cut), self.parent.layout(cut), diagonals, self.parent.table(cut)
@@ -288,7 +351,12 @@ class Linearization:
         return min(candidates, key=lambda reduced: reduced.cost)
 
     def _input_may_be_narrowest(self) -> bool:
-        active = [int((d != 0).sum()) for d in self.derivatives]
+        stages = self.parent.chain.activations
+        active = [
+            int((d != 0).sum())
+            for d, stage in zip(self.derivatives, stages, strict=True)
+            if not stage.per_pixel
+        ]
         return self.dimension < min(active)
 
     def factor_bytes(self) -> float:
@@ -301,21 +369,37 @@ class Linearization:
         Args:
             keep: keep the factors, for solves.
         """
-        return JacobianFactorization(self, factorize(self.reduced.system(), keep=keep))
+        local = factorize(self.reduced.system(), keep=keep or self.rank > 0)
+        if self.rank == 0 or local.sign == 0:
+            return JacobianFactorization(self, local)
+        # det(B + U Vᵀ) = det B · det(I + Vᵀ B⁻¹ U), the matrix determinant lemma
+        only_local = JacobianFactorization(self, local)
+        solved = only_local.solve_local(self.columns)
+        small = torch.eye(self.rank, dtype=self.x.dtype, device=self.x.device)
+        small = small + self.rows.flatten(1) @ solved.flatten(1).mT
+        return JacobianFactorization(self, local, solved, small)
 
     def _through(self, v: Tensor, start: int, stop: int) -> Tensor:
         """Apply S_start, D_{start+1}, S_{start+1}, …, S_stop."""
         segments = self.parent.chain.segments
         v = segments[start].apply(v)
         for j in range(start + 1, stop + 1):
-            v = segments[j].apply(v * self.derivatives[j - 1])
+            v = segments[j].apply(self._stage(v, j))
         return v
+
+    def _stage(self, v: Tensor, j: int, *, transpose: bool = False) -> Tensor:
+        """Apply the local derivative of stage j."""
+        local = self.derivatives[j - 1]
+        if not self.parent.chain.activations[j - 1].per_pixel:
+            return v * local
+        pixels = v.reshape(v.shape[0], v.shape[1], -1)
+        return torch.einsum("pji,bjp->bip" if transpose else "pij,bjp->bip", local, pixels).reshape(v.shape)
 
     def _back(self, u: Tensor, stop: int, start: int) -> Tensor:
         segments = self.parent.chain.segments
         u = segments[stop].apply_transpose(u)
         for j in range(stop, start, -1):
-            u = segments[j - 1].apply_transpose(u * self.derivatives[j - 1])
+            u = segments[j - 1].apply_transpose(self._stage(u, j, transpose=True))
         return u
 
     def right(self, v: Tensor, cut: int) -> Tensor:
@@ -341,37 +425,74 @@ class JacobianFactorization:
 
     Attributes:
         linearization: the unit at the input.
-        blocks: the factorisation of the reduced matrix.
+        blocks: the factorisation of the reduced matrix of the local part B.
+        solved_columns: B⁻¹ U, (K, *shape); None without terms of low rank.
+        small: I + Vᵀ B⁻¹ U, (K, K).
     """
 
     linearization: Linearization
     blocks: BlockFactorization
+    solved_columns: Tensor | None = None
+    small: Tensor | None = None
+
+    @cached_property
+    def _small_slogdet(self) -> tuple[int, float]:
+        if self.small is None:
+            return 1, 0.0
+        sign, logabsdet = torch.linalg.slogdet(self.small)
+        return int(sign), float(logabsdet)
 
     @property
     def sign(self) -> int:
         """Sign of det J: −1, 0, +1."""
-        return self.blocks.sign
+        return self.blocks.sign * self._small_slogdet[0]
 
     @property
     def logabsdet(self) -> float:
         """log|det J|."""
-        return self.blocks.logabsdet
+        return self.blocks.logabsdet + self._small_slogdet[1]
+
+    @property
+    def local_part_is_singular(self) -> bool:
+        """Whether B is singular, in which case nothing is known of J where it has terms of low rank."""
+        return self.blocks.sign == 0 and self.linearization.rank > 0
 
     def solve(self, v: Tensor) -> Tensor:
-        """Return J⁻¹ v = v − L[:, A] M⁻¹ D_A (R v)[A], (B, *shape) -> (B, *shape)."""
-        lin, reduced = self.linearization, self.linearization.reduced
-        cut, index = reduced.product.cut, reduced.active_index()
-        inner = _flatten(lin.right(v, cut))[:, index] * reduced.own_derivatives()
-        solved = self.blocks.solve(inner.mT.contiguous()).mT
-        return v - lin.left(self._scatter(solved, v.shape[0]), cut)
+        """Return J⁻¹ v, (B, *shape) -> (B, *shape); Woodbury's formula where there are terms of low rank."""
+        solved = self.solve_local(v)
+        if self.small is None or self.solved_columns is None:
+            return solved
+        inner = self.linearization.rows.flatten(1) @ solved.flatten(1).mT
+        return solved - (torch.linalg.solve(self.small, inner).mT @ self.solved_columns.flatten(1)).reshape(
+            v.shape
+        )
 
     def solve_transpose(self, u: Tensor) -> Tensor:
         """Return J⁻ᵀ u, (B, *shape) -> (B, *shape)."""
+        if self.small is None or self.solved_columns is None:
+            return self.solve_local_transpose(u)
+        inner = self.solved_columns.flatten(1) @ u.flatten(1).mT
+        weights = torch.linalg.solve(self.small.mT, inner).mT
+        return self.solve_local_transpose(u - (weights @ self.linearization.rows.flatten(1)).reshape(u.shape))
+
+    def solve_local(self, v: Tensor) -> Tensor:
+        """Return B⁻¹ v = v − L[:, A] M⁻¹ D_A (R v)[A]."""
         lin, reduced = self.linearization, self.linearization.reduced
         cut, index = reduced.product.cut, reduced.active_index()
-        inner = _flatten(lin.left_transpose(u, cut))[:, index]
+        w = v.reshape(v.shape[0], *lin.parent.chain.in_shape)
+        inner = _flatten(lin.right(w, cut))[:, index] * reduced.own_derivatives()
+        solved = self.blocks.solve(inner.mT.contiguous()).mT
+        return v - lin.left(self._scatter(solved, v.shape[0]), cut).reshape(v.shape)
+
+    def solve_local_transpose(self, u: Tensor) -> Tensor:
+        """Return B⁻ᵀ u."""
+        lin, reduced = self.linearization, self.linearization.reduced
+        cut, index = reduced.product.cut, reduced.active_index()
+        w = u.reshape(u.shape[0], *lin.parent.chain.in_shape)
+        inner = _flatten(lin.left_transpose(w, cut))[:, index]
         solved = self.blocks.solve(inner.mT.contiguous(), transpose=True).mT
-        return u - lin.right_transpose(self._scatter(solved * reduced.own_derivatives(), u.shape[0]), cut)
+        spread = self._scatter(solved * reduced.own_derivatives(), u.shape[0])
+        return u - lin.right_transpose(spread, cut).reshape(u.shape)
 
     def _scatter(self, values: Tensor, batch: int) -> Tensor:
         reduced = self.linearization.reduced

@@ -45,7 +45,12 @@ class LinearOperator:
 
 
 def linear_operator(
-    target: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, Any], in_shape: Shape
+    target: Callable[..., Any],
+    args: Sequence[Any],
+    kwargs: dict[str, Any],
+    in_shape: Shape,
+    *,
+    channels_last: bool = False,
 ) -> LinearOperator | None:
     """Return the linear part of an affine operation, None if the operation is the identity up to a constant.
 
@@ -54,6 +59,7 @@ def linear_operator(
         args: its arguments after the data operand; tensors are parameters or buffers.
         kwargs: its keyword arguments.
         in_shape: (C, *spatial) of the data operand.
+        channels_last: whether the operation works on (batch, *spatial, C); the operator is channels first all the same.
 
     Raises:
         UnsupportedUnitError: the operation is not one whose matrix is known here.
@@ -65,7 +71,21 @@ def linear_operator(
             f"the exact engine does not know the operation '{name}'",
             fix="units whose branch is made of convolutions, batch norms and pointwise activations are exact",
         )
-    return builder(name, args, kwargs, in_shape)
+    if not channels_last:
+        return builder(name, args, kwargs, in_shape)
+    if name not in ("linear", "mul", "multiply", "div", "true_divide", "neg", "add", "sub"):
+        raise UnsupportedUnitError(f"'{name}' on channels-last data is not known to the exact engine")
+    if name == "linear":
+        return _linear(name, args, kwargs, in_shape, channels_last=True)
+    return builder(name, [_channels_first(a, in_shape) for a in args], kwargs, in_shape)
+
+
+def _channels_first(constant: Any, in_shape: Shape) -> Any:
+    """Return a constant that broadcasts over (*spatial, C) so that it broadcasts over (C, *spatial)."""
+    if not isinstance(constant, Tensor) or constant.dim() == 0:
+        return constant
+    aligned = constant.reshape((1,) * max(0, len(in_shape) - constant.dim()) + tuple(constant.shape))
+    return aligned.movedim(-1, aligned.dim() - len(in_shape))
 
 
 def pixel_count(shape: Shape) -> int:
@@ -259,8 +279,10 @@ def _padding(name: str, args: Sequence[Any], kwargs: dict[str, Any], in_shape: S
     )
 
 
-def _linear(name: str, args: Sequence[Any], kwargs: dict[str, Any], in_shape: Shape) -> LinearOperator:
-    if len(in_shape) != 1:
+def _linear(
+    name: str, args: Sequence[Any], kwargs: dict[str, Any], in_shape: Shape, *, channels_last: bool = False
+) -> LinearOperator:
+    if len(in_shape) != 1 and not channels_last:
         raise UnsupportedUnitError(
             f"a linear layer on an input of shape {in_shape} mixes axes other than channels"
         )
@@ -268,11 +290,72 @@ def _linear(name: str, args: Sequence[Any], kwargs: dict[str, Any], in_shape: Sh
     return LinearOperator(
         "linear",
         in_shape,
-        (int(weight.shape[0]),),
-        apply=lambda v: F.linear(v, weight),
-        matrix=lambda: SharedBlockMatrix.diagonal(weight, 1),
+        (int(weight.shape[0]), *in_shape[1:]),
+        apply=lambda v: F.linear(v.movedim(1, -1), weight).movedim(-1, 1),
+        matrix=lambda: SharedBlockMatrix.diagonal(weight, pixel_count(in_shape)),
     )
 
+
+# Pixels of a basis that go through a resampling at a time.
+_BASIS = 512
+
+
+def _resampling(name: str, args: Sequence[Any], kwargs: dict[str, Any], in_shape: Shape) -> LinearOperator:
+    """Average pooling and interpolation: the same linear map of pixels in every channel, read off a basis."""
+    mode = kwargs.get("mode", args[2] if name == "interpolate" and len(args) > 2 else "nearest")
+    if name == "interpolate" and mode not in (
+        "nearest",
+        "nearest-exact",
+        "linear",
+        "bilinear",
+        "trilinear",
+        "bicubic",
+        "area",
+    ):
+        raise UnsupportedUnitError(f"interpolation of mode '{mode}' is not known to the exact engine")
+    function = _RESAMPLINGS[name]
+
+    def apply(v: Tensor) -> Tensor:
+        return function(v, *args, **kwargs)
+
+    spatial = in_shape[1:]
+    out_spatial = tuple(apply(torch.zeros(1, 1, *spatial, dtype=torch.float64)).shape[2:])
+
+    def matrix() -> SharedBlockMatrix:
+        pixels = math.prod(spatial)
+        rows, cols, values = [], [], []
+        for start in range(0, pixels, _BASIS):
+            count = min(_BASIS, pixels - start)
+            basis = torch.zeros(count, pixels, dtype=torch.float64)
+            basis[torch.arange(count), torch.arange(start, start + count)] = 1
+            image = apply(basis.reshape(count, 1, *spatial)).reshape(count, -1)
+            at = image.nonzero()
+            cols.append(at[:, 0].numpy() + start)
+            rows.append(at[:, 1].numpy())
+            values.append(image[at[:, 0], at[:, 1]].numpy())
+        weights, ids = np.unique(np.concatenate(values), return_inverse=True)
+        eye = torch.eye(in_shape[0], dtype=torch.float64)
+        return SharedBlockMatrix.from_entries(
+            torch.from_numpy(weights)[:, None, None] * eye,
+            np.concatenate(rows),
+            np.concatenate(cols),
+            ids.reshape(-1).astype(np.int64),
+            pixels_out=math.prod(out_spatial),
+            pixels_in=pixels,
+        )
+
+    return LinearOperator(name.replace("_", " "), in_shape, (in_shape[0], *out_spatial), apply, matrix)
+
+
+_RESAMPLINGS: dict[str, Callable[..., Tensor]] = {
+    "avg_pool1d": F.avg_pool1d,
+    "avg_pool2d": F.avg_pool2d,
+    "avg_pool3d": F.avg_pool3d,
+    "adaptive_avg_pool1d": F.adaptive_avg_pool1d,
+    "adaptive_avg_pool2d": F.adaptive_avg_pool2d,
+    "adaptive_avg_pool3d": F.adaptive_avg_pool3d,
+    "interpolate": F.interpolate,
+}
 
 _Builder = Callable[[str, Sequence[Any], dict[str, Any], Shape], LinearOperator | None]
 
@@ -290,4 +373,5 @@ _BUILDERS: dict[str, _Builder] = {
     "neg": _negation,
     "add": _translation,
     "sub": _translation,
+    **dict.fromkeys(_RESAMPLINGS, _resampling),
 }

@@ -137,8 +137,8 @@ class ReducedMatrix:
     Args:
         product: R L at the cut.
         layout: the order of the pixels.
-        diagonals: for each activation (1-based keys) its derivatives at the input, (P, C); key 0, the unit's own
-            input, is all ones and may be absent.
+        diagonals: for each stage (1-based keys) its local derivative at the input, (P, C) or (P, C, C) blocks; key 0,
+            the unit's own input, is all ones and may be absent.
         table: dense row blocks of a static product, shared by all inputs of a unit.
     """
 
@@ -242,18 +242,19 @@ class ReducedMatrix:
         cols = first.cols[entries]
         blocks = first.blocks[torch.from_numpy(first.ids[entries])]
         for factor, index in zip(self.product.factors[1:], self.product.between, strict=True):
-            blocks = blocks * self._diagonals[index][torch.from_numpy(cols)][:, None, :]
+            local = self._diagonals[index][torch.from_numpy(cols)]
+            blocks = torch.matmul(blocks, local) if local.dim() == 3 else blocks * local[:, None, :]
             rows, cols, blocks = _times(rows, cols, blocks, factor)
         width = self.product.channels
-        local = np.empty(self.product.pixels, dtype=np.int64)
+        place = np.empty(self.product.pixels, dtype=np.int64)
         for own in self._pixels_of_row:
-            local[own] = np.arange(own.size)
+            place[own] = np.arange(own.size)
         target_row = self.layout.row_of_pixel[cols]
         found = {}
         for b in np.unique(target_row):
             chosen = np.flatnonzero(target_row == b)
             dense = blocks.new_zeros(pixels.size, width, self._pixels_of_row[b].size, width)
-            dense[torch.from_numpy(rows[chosen]), :, torch.from_numpy(local[cols[chosen]]), :] = blocks[
+            dense[torch.from_numpy(rows[chosen]), :, torch.from_numpy(place[cols[chosen]]), :] = blocks[
                 torch.from_numpy(chosen)
             ]
             found[int(b)] = dense.reshape(pixels.size * width, -1)

@@ -113,10 +113,10 @@ def leftmost_real_eigenvalues(lin: Linearization, *, seed: int = 0) -> LeftmostE
         lin: the unit at an input.
         seed: of the start vector.
     """
-    order = lin.reduced.order
+    order = lin.reduced.order if lin.rank == 0 else lin.dimension
     if order == 0:
         return _from_real(np.zeros(0), complete_below=math.inf, error=0.0, exact=True, seed=seed)
-    apply = _reduced_product(lin)
+    apply = _reduced_product(lin) if lin.rank == 0 else _branch_product(lin)
     if order <= _DENSE_EIGEN:
         matrix = np.column_stack([apply(column) for column in np.eye(order)])
         values = np.linalg.eigvals(matrix)
@@ -150,6 +150,16 @@ def leftmost_real_eigenvalues(lin: Linearization, *, seed: int = 0) -> LeftmostE
         )
         return LeftmostEigenvalues(lost, lost, lost)
     return found
+
+
+def _branch_product(lin: Linearization) -> Callable[[Vector], Vector]:
+    """Return v -> J_F v, where terms of low rank leave no smaller matrix with the same eigenvalues."""
+
+    def apply(v: Vector) -> Vector:
+        image = torch.from_numpy(np.ascontiguousarray(v.reshape(-1))).to(lin.x).reshape(lin.x.shape)
+        return _numpy(lin.apply(image) - image)
+
+    return apply
 
 
 def _reduced_product(lin: Linearization) -> Callable[[Vector], Vector]:

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from resnet_diffeo_probe.errors import UnsupportedUnitError
 from resnet_diffeo_probe.finding import Status
+from resnet_diffeo_probe.jacobian import linearize
 from resnet_diffeo_probe.jacobian.dense import dense_logdet
 from resnet_diffeo_probe.jacobian.determinant import determinant
 from resnet_diffeo_probe.jacobian.linearize import UnitJacobian
@@ -221,14 +222,20 @@ def test_a_branch_read_wrongly_shows_in_the_margin(unit_of: Callable[..., Any]) 
     assert found.sign.value is None
 
 
-def test_what_is_no_chain_is_refused_by_name(unit_of: Callable[..., Any]) -> None:
-    unit = unit_of([(torch.tanh, (), {})], (3,))
-    node = next(n for n in unit.branch.graph.nodes if n.op == "call_function")
-    with unit.branch.graph.inserting_after(node):
-        square = unit.branch.graph.call_function(torch.mul, (node, node))
-    next(n for n in unit.branch.graph.nodes if n.op == "output").args = (square,)
-    unit.branch.recompile()
-    with pytest.raises(UnsupportedUnitError, match="mul"):
+def test_an_unknown_operation_is_exact_where_n_is_small_and_refused_by_name_elsewhere(
+    unit_of: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mixing = torch.tensor([[0.0, 2.0, 0.0], [-3.0, 0.0, 1.0], [0.5, 0.0, -2.0]], dtype=D)
+    unit = unit_of([(F.linear, (mixing, None), {}), (torch.cumsum, (1,), {}), (torch.tanh, (), {})], (3,))
+    x = Draw(2).tensor(3)
+    jacobian = UnitJacobian(unit)
+    assert jacobian.not_read is not None and "cumsum" in jacobian.not_read
+    found = determinant(jacobian.at(x))
+    sign, logabsdet = torch.linalg.slogdet(unit.jacobian(x))
+    assert (found.sign.value, found.sign.status) == (int(sign), Status.OK)
+    assert found.logabsdet.value == pytest.approx(float(logabsdet), rel=1e-12)
+    monkeypatch.setattr(linearize, "_DENSE_DIMENSION", 2)
+    with pytest.raises(UnsupportedUnitError, match="cumsum"):
         UnitJacobian(unit)
 
 

@@ -54,6 +54,12 @@ CASES: dict[str, tuple[Any, tuple[Any, ...], dict[str, Any], tuple[int, ...]]] =
     "layer scale": (torch.mul, (rand(3, 1, 1),), {}, (3, 2, 4)),
     "layer scale with batch axis": (torch.mul, (rand(1, 3, 1, 1),), {}, (3, 2, 4)),
     "divide": (torch.div, (rand(3, 1, 1),), {}, (3, 2, 4)),
+    "average pooling": (F.avg_pool2d, (3, 2, 1), {"count_include_pad": False}, (2, 7, 6)),
+    "average pooling 1-D": (F.avg_pool1d, (2,), {}, (2, 8)),
+    "adaptive pooling": (F.adaptive_avg_pool2d, ((2, 3),), {}, (2, 7, 6)),
+    "bilinear": (F.interpolate, (), {"size": (7, 9), "mode": "bilinear", "align_corners": False}, (2, 4, 3)),
+    "nearest": (F.interpolate, (None, 2.0), {}, (2, 4, 3)),
+    "bicubic": (F.interpolate, (None, 2.0, "bicubic", True), {}, (1, 5, 4)),
     "negate": (torch.neg, (), {}, (3, 2)),
 }
 
@@ -70,6 +76,26 @@ def test_function_and_matrix_are_the_derivative(name: str) -> None:
     torch.testing.assert_close(operator.apply(x), derivative, rtol=1e-12, atol=1e-12)
     matrix = operator.matrix().to(D, torch.device("cpu")).dense()
     torch.testing.assert_close(pixel_major(x) @ matrix.mT, pixel_major(derivative), rtol=1e-12, atol=1e-12)
+
+
+def test_channels_last_constants_and_layers_are_those_of_the_moved_data() -> None:
+    for operation, args in (
+        (F.linear, (rand(4, 3), rand(4))),
+        (torch.mul, (rand(3),)),
+        (torch.div, (rand(1, 1, 3),)),
+    ):
+        operator = linear_operator(operation, args, {}, (3, 5, 4), channels_last=True)
+        assert operator is not None
+        x = rand(2, 3, 5, 4)
+        moved = x.movedim(1, -1)
+        derivative = (operation(moved, *args) - operation(torch.zeros_like(moved), *args)).movedim(-1, 1)
+        torch.testing.assert_close(operator.apply(x), derivative, rtol=1e-12, atol=1e-12)
+        matrix = operator.matrix().to(D, torch.device("cpu")).dense()
+        torch.testing.assert_close(
+            pixel_major(x) @ matrix.mT, pixel_major(derivative), rtol=1e-12, atol=1e-12
+        )
+    with pytest.raises(UnsupportedUnitError, match="channels-last"):
+        linear_operator(torch.conv2d, (rand(4, 5, 1, 1),), {}, (3, 5, 4), channels_last=True)
 
 
 @pytest.mark.parametrize("target", [torch.add, torch.sub])
