@@ -19,6 +19,7 @@ from resnet_diffeo_probe.analysis.plan import LEFT_OUT, Plan, Settings, UnitPlan
 from resnet_diffeo_probe.analysis.run import Measured, Progress, run_plan
 from resnet_diffeo_probe.analysis.schema import SCHEMA_VERSION, validate, write_result
 from resnet_diffeo_probe.bijectivity import Verdict, network_verdicts, unit_verdicts
+from resnet_diffeo_probe.errors import InputsError
 from resnet_diffeo_probe.finding import Status
 from resnet_diffeo_probe.inputs import Inputs, Preprocessing, accuracy
 from resnet_diffeo_probe.models import LoadedModel
@@ -170,6 +171,13 @@ def _as_loaded(module: nn.Module) -> LoadedModel:
 
 
 def _as_inputs(tensor: Tensor) -> Inputs:
+    if tensor.dim() < 2 or 0 in tensor.shape:
+        raise InputsError(
+            f"inputs of shape {list(tensor.shape)} are no batch",
+            why="a batch is (N, *shape) with at least one input",
+            fix="x[None] for a single input",
+            code="inputs-shape",
+        )
     return Inputs(
         tensor=tensor.detach(),
         names=tuple(f"input[{i}]" for i in range(tensor.shape[0])),
