@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
-
 from diffeo_probe.main import cli
+
 from resnet_diffeo_probe.analysis.schema import read_result
 
 SHARED = Path(__file__).resolve().parents[2].parent / "shared"
