@@ -183,6 +183,23 @@ def test_windows_keep_their_units(written) -> None:
     assert torch.equal(found.units[0].sum_map(y), model(y))
 
 
+def test_a_unit_of_windows_counts_windows(written) -> None:
+    """The unit's batch is the windows, two for each sample; its branch expands a token to as many."""
+
+    def forward(m, x):
+        windows = x.reshape(x.shape[0] * 2, 4, 8)
+        windows = windows + m.lin(windows + m.token.expand(x.shape[0] * 2, 4, 8))
+        return windows.reshape(x.shape[0], 8, 8)
+
+    model = written(forward, lin=nn.Linear(8, 8))
+    model.token = nn.Parameter(torch.randn(1, 1, 8))
+    found = assert_rebuilt(model, torch.randn(3, 8, 8), torch.randn(1, 8, 8))
+    unit = found.units[0]
+    windows = torch.randn(5, 4, 8)
+    assert unit.input_shape == (4, 8)
+    torch.testing.assert_close(unit.branch(windows), model.lin(windows + model.token))
+
+
 def test_a_loop_over_samples_fixes_the_batch_size(written, branch, x) -> None:
     model = written(lambda m, x: x + m.f(torch.stack([sample * 2 for sample in x])), f=branch())
     found = discover(model, x)
@@ -239,6 +256,7 @@ def test_encoder_layer_in_spite_of_its_fused_path() -> None:
     layer = nn.TransformerEncoderLayer(16, 2, 32, batch_first=True).eval()
     found = discover(layer, torch.randn(2, 5, 16))
     assert [unit.shortcut for unit in found.units] == ["identity", "identity"]
+    assert found.exact, "torch picks other kernels for parameters that need no gradient"
 
 
 @pytest.mark.parametrize("how", ["script", "trace"])

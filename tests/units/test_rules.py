@@ -76,6 +76,16 @@ def test_inner_sum_with_another_reader_stands_for_itself(written, branch, x) -> 
     assert [unit.name for unit in found.units] == ["f", "g"]
 
 
+def test_inner_sum_that_is_also_an_output_is_not_taken_in(written, branch, x) -> None:
+    def forward(m, x):
+        y = x + m.f(x)
+        return torch.cat([y, y + m.g(x)], 1)
+
+    found = discover(written(forward, f=branch(), g=branch()), x)
+    assert [unit.name for unit in found.units] == ["f"]
+    assert any("skips over" in miss.reason for miss in found.rejected)
+
+
 def test_python_sum_starts_with_zero(written, branch, x) -> None:
     model = written(lambda m, x: sum([x, m.f(x)]), f=branch())
     unit = _only(discover(model, x))

@@ -118,6 +118,26 @@ def test_converting_what_was_produced_leaves_the_model_alone(place: str) -> None
     assert all(p.requires_grad for p in model.parameters())
 
 
+def test_statistics_gathered_in_eval_mode_are_not_written(written, x) -> None:
+    """A forward pass that insists on batch statistics writes its running ones: the graph must not."""
+
+    def forward(m, x):
+        return torch.nn.functional.batch_norm(x, m.n.running_mean, m.n.running_var, training=True)
+
+    model = written(forward, n=nn.BatchNorm2d(4)).eval()
+    before = _snapshot(model)
+    found = discover(model, x)
+    assert torch.equal(found.graph(x), forward(written(forward, n=nn.BatchNorm2d(4)), x))
+    _assert_same(before, _snapshot(model))
+
+
+def test_casts_in_the_networks_code_follow_the_copys_precision(written, branch, x) -> None:
+    model = written(lambda m, x: x + m.f(x.double().float()), f=branch())
+    copy = discover(model, x).to(dtype=torch.float64)
+    expected = x.double() + model.f.double()(x.double())
+    torch.testing.assert_close(copy.graph(x.double()), expected, rtol=1e-13, atol=1e-13)
+
+
 def test_a_copy_in_double_precision_shares_nothing() -> None:
     model = torchvision.models.resnet18().eval()
     x = torch.randn(1, 3, 32, 32)
