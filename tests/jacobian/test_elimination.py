@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
+from resnet_diffeo_probe.jacobian import elimination
 from resnet_diffeo_probe.jacobian.elimination import (
     BlockSystem,
     elimination_flops,
@@ -70,6 +71,27 @@ def test_sign_logabsdet_and_solves_are_those_of_the_dense_matrix(kind: str, seed
     torch.testing.assert_close(matrix @ found.solve(right), right, rtol=1e-8, atol=1e-8)
     torch.testing.assert_close(matrix.mT @ found.solve(right, transpose=True), right, rtol=1e-8, atol=1e-8)
     torch.testing.assert_close(found.solve(right[:, 0]), found.solve(right)[:, 0])
+
+
+def test_zero_columns_left_out_of_products_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(elimination, "_SPARSE_ORDER", 4)
+    generator = torch.Generator().manual_seed(0)
+    sizes = [9, 11, 10, 8, 12]
+    order = sum(sizes)
+    place = torch.arange(order) % 10
+    pixels_apart = (place[:, None] - place[None, :]).abs()
+    matrix = torch.randn(order, order, dtype=torch.float64, generator=generator) * (pixels_apart <= 1)
+    matrix += 6 * torch.eye(order, dtype=torch.float64)
+    starts = [sum(sizes[:k]) for k in range(6)]
+    for i in range(5):
+        for j in range(5):
+            if abs(i - j) > 2:
+                matrix[starts[i] : starts[i + 1], starts[j] : starts[j + 1]] = 0
+    found = factorize(
+        system_of(matrix, sizes, {(i, j) for i in range(5) for j in range(5) if abs(i - j) <= 2})
+    )
+    sign, logabsdet = torch.linalg.slogdet(matrix)
+    assert (found.sign, found.logabsdet) == (int(sign), pytest.approx(float(logabsdet), rel=1e-13))
 
 
 @pytest.mark.parametrize("swap", [(0, 1), (0, 3), (1, 4)])
