@@ -49,6 +49,7 @@ for command in (analyze, inspect, demo, report):
 
 def main() -> None:
     """Run the command line; every mistake of the user's ends in one message without a traceback."""
+    screen = sys.stdout
     try:
         code = cli.main(standalone_mode=False)
     except DiffeoProbeError as error:
@@ -63,9 +64,12 @@ def main() -> None:
     except (click.Abort, KeyboardInterrupt):
         click.echo("interrupted", err=True)
         code = INTERRUPTED
-    except BrokenPipeError:
+    except SystemExit:
+        # click answers a broken pipe with another sys.stdout and the code 1, which is that of a gate here
+        if sys.stdout is screen:
+            raise
         # whoever read our output has had enough; what is left in the buffer must not fail again at exit
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        os.dup2(os.open(os.devnull, os.O_WRONLY), screen.fileno())
         code = 0
     except Exception as error:
         traceback.print_exc()
