@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import platform
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -18,9 +17,16 @@ import resnet_diffeo_probe
 from resnet_diffeo_probe.analysis.plan import LEFT_OUT, Plan, Settings, UnitPlan, make_plan, prepared
 from resnet_diffeo_probe.analysis.run import Measured, Progress, run_plan
 from resnet_diffeo_probe.analysis.schema import SCHEMA_VERSION, validate, write_result
+from resnet_diffeo_probe.analysis.stored import (
+    configuration_of,
+    environment_of,
+    inputs_json,
+    model_json,
+    rows_json,
+    unit_json,
+)
 from resnet_diffeo_probe.bijectivity import Verdict, network_verdicts, unit_verdicts
 from resnet_diffeo_probe.errors import InputsError
-from resnet_diffeo_probe.finding import Status
 from resnet_diffeo_probe.inputs import Inputs, Preprocessing, accuracy
 from resnet_diffeo_probe.models import LoadedModel
 from resnet_diffeo_probe.units import Discovery, ResidualUnit, discover
@@ -111,15 +117,15 @@ def analyze(
             "seed": settings.seed,
             "dtype": settings.dtype,
             "device": "cpu",
-            "configuration": dict(configuration or _configuration(settings)),
-            "environment": _environment(settings),
+            "configuration": dict(configuration or configuration_of(settings)),
+            "environment": environment_of(settings),
         },
-        "model": _model_json(loaded, discovery),
-        "inputs": _inputs_json(
+        "model": model_json(loaded, discovery),
+        "inputs": inputs_json(
             batch, accuracy(logits, batch, loaded.num_classes) if logits is not None else None
         ),
-        "units": [_unit_json(p, measured, batch) for p in plan.units],
-        "measurements": _rows_json(measured),
+        "units": [unit_json(p, measured, batch) for p in plan.units],
+        "measurements": rows_json(measured),
         "verdicts": [v.to_json() for v in verdicts],
     }
     validate(result)
@@ -217,103 +223,3 @@ def _activation(unit: ResidualUnit) -> str | None:
             if unit.activation in ("leaky_relu", "elu", "celu") and any(v <= 0 for v in numbers):
                 return f"{unit.activation}({', '.join(map(str, numbers))})"
     return unit.activation
-
-
-def _model_json(loaded: LoadedModel, discovery: Discovery) -> dict[str, Any]:
-    return {
-        "file": loaded.path.name,
-        "sha256": loaded.sha256 or None,
-        "format": loaded.format,
-        "architecture": loaded.architecture,
-        "architecture_assumed": loaded.architecture_assumed,
-        "parameters": loaded.parameters,
-        "num_classes": loaded.num_classes,
-        "notes": [*loaded.notes, *discovery.notes],
-        "rejected_sums": [{"name": r.name or "the network", "reason": r.reason} for r in discovery.rejected],
-    }
-
-
-def _inputs_json(batch: Inputs, correct: tuple[int, int] | None) -> dict[str, Any]:
-    pre = batch.preprocessing
-    size = list(pre.size) if isinstance(pre.size, tuple) else pre.size
-    return {
-        "source": batch.source,
-        "kind": batch.kind,
-        "count": len(batch.names),
-        "shape": list(batch.tensor.shape[1:]),
-        "names": list(batch.names),
-        "labels": None if batch.labels is None else list(batch.labels),
-        "preprocessing": {
-            "mean": list(pre.mean) or None,
-            "std": list(pre.std) or None,
-            "size": size,
-            "preset": pre.preset,
-        },
-        "seed": batch.seed if batch.kind == "synthetic" else None,
-        "accuracy": None if correct is None else {"correct": correct[0], "total": correct[1]},
-        "skipped": [{"name": name, "reason": reason} for name, reason in batch.skipped],
-    }
-
-
-def _unit_json(unit_plan: UnitPlan, measured: Measured, batch: Inputs) -> dict[str, Any]:
-    unit = unit_plan.unit
-    planned = 0 if unit_plan.not_run is not None or unit_plan.not_applicable is not None else len(batch.names)
-    rows = measured.rows[unit.name]
-    broken = (Status.NOT_RUN, Status.ERROR)
-    done = sum(1 for row in rows.values() if not any(f.status in broken for f in row.values()))
-    reason = unit_plan.not_applicable or unit_plan.not_run
-    if unit_plan.not_applicable is not None:
-        status, done = "not_applicable", 0
-    elif unit_plan.not_run is not None or done == 0:
-        status = "not_run"
-    else:
-        status = "complete" if done == planned else "partial"
-    if reason is None and done < planned:
-        reason = next((f.reason for row in rows.values() for f in row.values() if f.status in broken), None)
-        reason = reason or "the run was interrupted"
-    return {
-        "name": unit.name,
-        "index": unit.index,
-        "shortcut": unit.shortcut,
-        "activation": unit.activation,
-        "input_shape": list(unit.input_shape),
-        "output_shape": list(unit.output_shape),
-        "dimension": unit.dimension,
-        "status": status,
-        "reason": reason,
-        "plan": unit_plan.about or None,
-        "seconds": round(measured.seconds[unit.name], 3),
-        "planned": planned,
-        "done": done,
-    }
-
-
-def _rows_json(measured: Measured) -> list[dict[str, Any]]:
-    return [
-        {"unit": unit, "input": name, "quantity": quantity, **finding.to_json()}
-        for unit, by_input in measured.rows.items()
-        for name, row in by_input.items()
-        for quantity, finding in row.items()
-    ]
-
-
-def _configuration(settings: Settings) -> dict[str, Any]:
-    return {
-        "units": list(settings.units),
-        "measures": list(settings.quantities),
-        "budget": settings.budget.value,
-        "dtype": settings.dtype,
-        "seed": settings.seed,
-        "workers": settings.threads,
-        "max_bytes": settings.memory,
-    }
-
-
-def _environment(settings: Settings) -> dict[str, Any]:
-    return {
-        "python": platform.python_version(),
-        "torch": str(torch.__version__),
-        "platform": platform.platform(),
-        "processor": platform.machine(),
-        "workers": settings.threads,
-    }
