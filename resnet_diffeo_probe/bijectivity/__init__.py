@@ -1,5 +1,26 @@
-"""From evidence to verdicts: what is proven about a unit's map, and on which domain."""
+"""Proofs and verdicts: what is proven about a unit's map, and on which domain."""
 
-from resnet_diffeo_probe.bijectivity.verdict import State, Verdict, network_verdicts, unit_verdicts
+from resnet_diffeo_probe.bijectivity.certificate_global import GlobalCertificate, global_certificate
+from resnet_diffeo_probe.bijectivity.certificate_local import LocalCertificate, local_certificate
+from resnet_diffeo_probe.bijectivity.inverse import Inverse, invert
+from resnet_diffeo_probe.bijectivity.proofs import PROOF_QUANTITIES, Proofs, prove
+from resnet_diffeo_probe.bijectivity.state import State, Verdict
+from resnet_diffeo_probe.bijectivity.verdict import network_verdicts, unit_verdicts
+from resnet_diffeo_probe.bijectivity.witness import Witness
 
-__all__ = ["State", "Verdict", "network_verdicts", "unit_verdicts"]
+__all__ = [
+    "PROOF_QUANTITIES",
+    "GlobalCertificate",
+    "Inverse",
+    "LocalCertificate",
+    "Proofs",
+    "State",
+    "Verdict",
+    "Witness",
+    "global_certificate",
+    "invert",
+    "local_certificate",
+    "network_verdicts",
+    "prove",
+    "unit_verdicts",
+]

@@ -89,6 +89,8 @@ def local_certificate(
     lin = factorization.linearization
     if factorization.sign == 0:
         return LocalCertificate(p, 0.0, None, 0, "none: J is singular", "the Jacobian")
+    if not bounds.steps:
+        return LocalCertificate(p, None, None, 0, "g is affine and its Jacobian regular", "nothing")
     reach = reaches(lin.parent, bounds, p)
     if all(act.piecewise_linear for act in bounds.steps):
         return _piecewise(factorization, bounds, reach, p, sigma_min, max_units)

@@ -33,10 +33,12 @@ class Effort:
     Attributes:
         pairs: pairs of inputs tried, nearest first, until one gives a proof.
         growth: Jacobians factorised to grow a pair, for each of the two domains.
+        twins: inputs around which a twin, another point with their very image, is looked for.
     """
 
     pairs: int = 3
     growth: int = 8
+    twins: int = 3
 
 
 def fold_witness(

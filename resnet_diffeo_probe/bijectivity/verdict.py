@@ -15,10 +15,11 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from enum import StrEnum
-from typing import Any
 
+from resnet_diffeo_probe.bijectivity.certificate_global import GlobalCertificate
+from resnet_diffeo_probe.bijectivity.proven import with_certificate, with_witness
+from resnet_diffeo_probe.bijectivity.state import State, Verdict
+from resnet_diffeo_probe.bijectivity.witness import Witness
 from resnet_diffeo_probe.finding import Finding, Status
 
 __all__ = ["State", "Verdict", "network_verdicts", "unit_verdicts", "violating_share_upper"]
@@ -31,58 +32,6 @@ CLIPPED_DEPTH = {"float64": 1e-9, "float32": 1e-3}
 _INJECTIVE_ACTIVATIONS = frozenset(
     {"leaky_relu", "elu", "selu", "celu", "tanh", "sigmoid", "softplus", "softsign"}
 )
-
-
-class State(StrEnum):
-    """What is known about a map; the words are those of the report."""
-
-    CERTIFIED_INJECTIVE = "certified_injective"
-    NOT_INJECTIVE_PROVEN = "not_injective_proven"
-    NO_VIOLATION_FOUND = "no_violation_found"
-    NOT_APPLICABLE = "not_applicable"
-    UNDETERMINED = "undetermined"
-    NOT_RUN = "not_run"
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """What is known about one map of one unit, on which domain, in which arithmetic.
-
-    Attributes:
-        unit: its name; None for the network's summary over its units.
-        map: `"sum"` for x + F(x), `"unit"` for the map after the post-add activation.
-        state: see `State`.
-        sentence: the same for people, with the numbers.
-        domain: where the statement holds.
-        arithmetic: what it was computed in, and what was checked rather than bounded.
-        counts: inputs by sign of det J: positive, negative, zero, undetermined, not_run.
-        violating_share_upper_95: one-sided 95 % bound on the share of such inputs whose sign differs.
-        evidence: what the verdict rests on.
-    """
-
-    unit: str | None
-    map: str
-    state: State
-    sentence: str
-    domain: str | None = None
-    arithmetic: str | None = None
-    counts: dict[str, int] | None = None
-    violating_share_upper_95: float | None = None
-    evidence: dict[str, Any] | None = None
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the JSON object of `result.json`."""
-        return {
-            "unit": self.unit,
-            "map": self.map,
-            "state": self.state.value,
-            "domain": self.domain,
-            "arithmetic": self.arithmetic,
-            "sentence": self.sentence,
-            "counts": self.counts,
-            "violating_share_upper_95": self.violating_share_upper_95,
-            "evidence": self.evidence,
-        }
 
 
 def violating_share_upper(inputs: int) -> float:
@@ -101,6 +50,8 @@ def unit_verdicts(
     not_run: str | None,
     rows: Mapping[str, Mapping[str, Finding]],
     nonnegative: Mapping[str, bool],
+    witnesses: Sequence[Witness] = (),
+    certificate: GlobalCertificate | None = None,
 ) -> tuple[Verdict, Verdict]:
     """Judge the sum map and the whole unit.
 
@@ -111,6 +62,8 @@ def unit_verdicts(
         not_run: why nothing was measured, else None.
         rows: input name -> quantity -> finding.
         nonnegative: input name -> whether the unit's input has no negative coordinate there.
+        witnesses: pairs found for this unit; only those that are proofs count.
+        certificate: of the branch's Lipschitz constant, whether it holds or not.
 
     Returns:
         The verdicts on `"sum"` and `"unit"`.
@@ -120,8 +73,11 @@ def unit_verdicts(
             Verdict(unit, "sum", State.NOT_APPLICABLE, not_applicable),
             Verdict(unit, "unit", State.NOT_APPLICABLE, not_applicable),
         )
+    proofs = {found.map: found for found in witnesses if found.is_proof and found.unit == unit}
     total = _judge_sum(unit, not_run, rows, nonnegative)
-    return total, _judge_whole(unit, activation, total, rows, nonnegative)
+    total = with_certificate(with_witness(total, proofs.get("sum")), certificate)
+    whole = _judge_whole(unit, activation, total, rows, nonnegative)
+    return total, with_witness(whole, proofs.get("unit"))
 
 
 def _judge_sum(

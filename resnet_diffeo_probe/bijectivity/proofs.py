@@ -1,0 +1,202 @@
+"""All that can be proven of one unit from the signs at its inputs: witnesses, certificates, radii, inverse errors."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from resnet_diffeo_probe.bijectivity.certificate_global import GlobalCertificate, global_certificate
+from resnet_diffeo_probe.bijectivity.certificate_local import LocalCertificate, local_certificate
+from resnet_diffeo_probe.bijectivity.error_bound import BranchBounds, branch_bounds
+from resnet_diffeo_probe.bijectivity.inverse_consistency import INVERSE_QUANTITIES, inverse_consistency
+from resnet_diffeo_probe.bijectivity.search import Effort, clipping_witness, fold_witness
+from resnet_diffeo_probe.bijectivity.twin import twin_witness
+from resnet_diffeo_probe.bijectivity.witness import UnitMaps, Witness, check
+from resnet_diffeo_probe.errors import DiffeoProbeError
+from resnet_diffeo_probe.finding import Evidence, Finding, Status
+from resnet_diffeo_probe.jacobian import UnitJacobian
+
+__all__ = ["PROOF_QUANTITIES", "RADIUS_QUANTITIES", "Proofs", "prove"]
+
+#: Radii of balls on which the sum map is injective, by norm.
+RADIUS_QUANTITIES = ("certified_radius_l2", "certified_radius_linf")
+#: Every finding that `prove` adds to the measures, in the order in which they are stored.
+PROOF_QUANTITIES = (*INVERSE_QUANTITIES, *RADIUS_QUANTITIES)
+
+_Result = TypeVar("_Result")
+
+
+@dataclass
+class Proofs:
+    """What was proven of a unit.
+
+    Attributes:
+        witnesses: at most one for each map, all of them proofs.
+        certificate: of the branch's Lipschitz constant, whether it holds or not; None if it was not made.
+        findings: input name -> quantity of `PROOF_QUANTITIES` -> finding, for the inputs that were looked at.
+        notes: what went wrong, one sentence each; the rest went on.
+    """
+
+    witnesses: tuple[Witness, ...] = ()
+    certificate: GlobalCertificate | None = None
+    findings: dict[str, dict[str, Finding]] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+
+    def attempt(self, what: str, run: Callable[[], _Result]) -> _Result | None:
+        """Run one part; an error in it is a note, and the other parts go on."""
+        try:
+            return run()
+        except (RuntimeError, ValueError, ArithmeticError, MemoryError, DiffeoProbeError) as error:
+            self.notes.append(
+                f"{what}: {type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
+            )
+            return None
+
+
+def prove(
+    unit: UnitMaps,
+    jacobian: UnitJacobian,
+    inputs: Tensor,
+    names: Sequence[str],
+    rows: Mapping[str, Mapping[str, Finding]],
+    *,
+    activation: str | None = None,
+    module: nn.Module | None = None,
+    effort: Effort | None = None,
+    detailed_inputs: int = 0,
+    seed: int = 0,
+) -> Proofs:
+    """Look for witnesses and certificates of one unit.
+
+    Args:
+        unit: in float64.
+        jacobian: of that unit.
+        inputs: (N, *shape) float64, the unit's inputs.
+        names: of the inputs.
+        rows: input name -> quantity -> finding, as measured: `sign` leads the search, `sigma_min` serves if there.
+        activation: after the addition.
+        module: the user's network in float64 and evaluation mode, for an independent check of every witness.
+        effort: how much to spend on witnesses.
+        detailed_inputs: for how many inputs, the first ones, radii and inverse errors are computed.
+        seed: of random directions.
+
+    Raises:
+        ValueError: the inputs are not float64.
+    """
+    if inputs.dtype != torch.float64:
+        raise ValueError("proofs are made in float64: convert the unit and its inputs")
+    effort = effort or Effort()
+    proofs = Proofs()
+    proofs.certificate = proofs.attempt(
+        "the Lipschitz bound", lambda: global_certificate(jacobian, x=inputs[:1] if len(names) else None)
+    )
+    bounds = proofs.attempt("bounds of the branch", lambda: branch_bounds(jacobian))
+    preimages: list[tuple[str, Tensor, Tensor]] = []
+    for index, name in enumerate(names[:detailed_inputs]):
+        x = inputs[index : index + 1]
+        sigma = rows.get(name, {}).get("sigma_min")
+        known = None if sigma is None or sigma.value is None else float(sigma.value)
+        row = proofs.findings.setdefault(name, {})
+
+        def inverse(x: Tensor = x, name: str = name, known: float | None = known) -> dict[str, Finding]:
+            found = inverse_consistency(
+                jacobian, x, certificate=proofs.certificate, bounds=bounds, sigma_min=known, seed=seed
+            )
+            if found.other_preimage is not None:
+                preimages.append((name, x, found.other_preimage))
+            return found.findings
+
+        row |= proofs.attempt(f"the inverse at {name}", inverse) or _lost(INVERSE_QUANTITIES)
+        row |= proofs.attempt(
+            f"the radius at {name}",
+            lambda x=x, known=known: _radii(jacobian, x, bounds, known),  # type: ignore[misc]
+        ) or _lost(RADIUS_QUANTITIES)
+    proofs.witnesses = tuple(
+        found
+        for found in (
+            proofs.attempt(
+                "the search for a pair of the sum map",
+                lambda: _sum_witness(unit, jacobian, inputs, names, rows, module, effort, preimages, seed),
+            ),
+            proofs.attempt(
+                "the search for a pair of the whole unit",
+                lambda: clipping_witness(unit, jacobian, inputs, names, module=module),
+            )
+            if activation in ("relu", "relu6")
+            else None,
+        )
+        if found is not None
+    )
+    return proofs
+
+
+def _sum_witness(
+    unit: UnitMaps,
+    jacobian: UnitJacobian,
+    inputs: Tensor,
+    names: Sequence[str],
+    rows: Mapping[str, Mapping[str, Finding]],
+    module: nn.Module | None,
+    effort: Effort,
+    preimages: Sequence[tuple[str, Tensor, Tensor]],
+    seed: int,
+) -> Witness | None:
+    """Return the pair at a fold, with the largest other pair as its `grown`; only where folds were seen."""
+    signs = [_sign(rows.get(name, {}).get("sign")) for name in names]
+    folded = fold_witness(unit, jacobian, inputs, signs, names, module=module, effort=effort)
+    others = [
+        check(unit, "sum", x, other, "twin of an input", module=module).with_about(
+            inputs=[name], nearest_input=name
+        )
+        for name, x, other in preimages
+    ]
+    if folded is not None and effort.twins:
+        few = slice(0, effort.twins)
+        twin = twin_witness(unit, jacobian, inputs[few], names[few], module=module, seed=seed)
+        others += [] if twin is None else [twin]
+    proven = sorted((w for w in others if w.is_proof), key=lambda w: w.relative_distance)
+    if folded is None or not proven:
+        return folded if folded is not None else (proven[-1] if proven else None)
+    largest = proven[-1]
+    if largest.relative_distance <= folded.about.get("grown_relative_distance", folded.relative_distance):
+        return folded
+    return replace(folded, grown=largest).with_about(
+        grown_kind=largest.kind,
+        grown_distance=largest.distance,
+        grown_relative_distance=largest.relative_distance,
+        grown_nearest_input=largest.about.get("nearest_input"),
+    )
+
+
+def _sign(finding: Finding | None) -> int | None:
+    certain = finding is not None and finding.status is Status.OK and finding.value is not None
+    return int(finding.value) if certain and finding is not None and finding.value is not None else None
+
+
+def _lost(quantities: Sequence[str]) -> dict[str, Finding]:
+    return dict.fromkeys(quantities, Finding.missing(Status.ERROR, "it failed; see the notes of the unit"))
+
+
+def _radii(
+    jacobian: UnitJacobian, x: Tensor, bounds: BranchBounds | None, sigma_min: float | None
+) -> dict[str, Finding]:
+    if bounds is None:
+        none = Finding.missing(Status.NOT_RUN, "no bounds of this branch's activations are known")
+        return dict.fromkeys(RADIUS_QUANTITIES, none)
+    factorization = jacobian.at(x).factorize(keep=True)
+    return {
+        name: _radius_finding(local_certificate(factorization, bounds, p=p, sigma_min=sigma_min))
+        for name, p in zip(RADIUS_QUANTITIES, (2, math.inf), strict=True)
+    }
+
+
+def _radius_finding(certificate: LocalCertificate) -> Finding:
+    about = f"{certificate.criterion}; limited by {certificate.limited_by}; {certificate.arithmetic}"
+    if certificate.radius is None:
+        return Finding.missing(Status.INFINITE, about, Evidence.CERTIFIED)
+    return Finding(certificate.radius, Evidence.CERTIFIED, dtype="float64", reason=about)
