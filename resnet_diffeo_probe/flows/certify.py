@@ -87,7 +87,12 @@ class Certificate:
 
 
 def certify(
-    parameters: Parameters, radius: float, *, most_boxes: int = 400_000, whole: bool = False
+    parameters: Parameters,
+    radius: float,
+    *,
+    most_boxes: int = 400_000,
+    whole: bool = False,
+    hints: Array | None = None,
 ) -> Certificate:
     """Decide by branch and bound on the sign of det, then on the boundary.
 
@@ -96,6 +101,7 @@ def certify(
         radius: half side of the square.
         most_boxes: boxes to examine at most; what is open then is reported.
         whole: go on after the first pair of opposite signs, to measure the areas.
+        hints: (points, 2) places of the square where a sign is suspected to differ; they are tried first.
 
     Raises:
         ConfigurationError: another kind of network, or a radius or number of boxes that is not positive.
@@ -109,6 +115,8 @@ def certify(
     boxes = 0
     area = {1: 0.0, -1: 0.0}
     seen: dict[int, Array] = {}
+    if hints is not None:
+        _look_at_points(network, np.asarray(hints, dtype=np.float64).T, seen)
     while centre.shape[1] and boxes + centre.shape[1] <= most_boxes:
         boxes += centre.shape[1]
         sign = network.enclose(centre, half * ROUNDING).sign
@@ -118,6 +126,9 @@ def certify(
             if value not in seen and (sign == value).any():
                 seen[value] = centre[:, np.argmax(sign == value)]
         centre, half = centre[:, sign == 0], half[:, sign == 0]
+        if len(seen) < 2:
+            # a fold narrower than its boxes shows at points first
+            _look_at_points(network, centre, seen)
         if len(seen) == 2 and not whole:
             break
         centre, half = _quarter(centre, half)
@@ -178,6 +189,16 @@ class _Covered:
             boundary,
             reason,
         )
+
+
+def _look_at_points(network: EnclosedMap, points: Array, seen: dict[int, Array]) -> None:
+    """Add a point of each certain sign that is not among those seen."""
+    if points.shape[1] == 0:
+        return
+    sign = network.enclose(points, np.zeros_like(points)).sign
+    for value in (1, -1):
+        if value not in seen and (sign == value).any():
+            seen[value] = points[:, np.argmax(sign == value)]
 
 
 def _first_boxes(radius: float) -> tuple[Array, Array]:

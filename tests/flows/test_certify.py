@@ -127,6 +127,20 @@ def test_folding_networks_have_colliding_points(seed):
     assert np.abs(ends).max() <= 3.0
 
 
+def test_a_fold_narrower_than_the_boxes_is_found_at_a_point():
+    # |x - 1| < 0.002 folds
+    parameters = _one_step(0.004, width=0.002)
+    architecture = Architecture(steps=1, widths=(1,))
+    shifted = Parameters.zeros(architecture, 1, np.float64)
+    shifted.kernels[0][0, 0] = [[*parameters.kernels[0][0, 0, 0], -1.0 / 0.002]]
+    shifted.kernels[1][...] = parameters.kernels[1]
+    hinted = certify(shifted, 3.0, most_boxes=5000, hints=np.array([[1.0, 0.0]]))
+    assert hinted.verdict is MapVerdict.FOLDS
+    assert hinted.witness[1].tolist() == [1.0, 0.0]
+    assert certify(shifted, 3.0, most_boxes=5000).verdict is MapVerdict.UNDECIDED
+    assert certify(shifted, 3.0).verdict is MapVerdict.FOLDS
+
+
 def test_no_collision_is_claimed_without_a_fold():
     # between two points of a diffeomorphism there is no fold to find a pair beside
     assert colliding_pair(_one_step(0.45), np.array([1.0, 0.0]), np.array([2.0, 0.0])) is None

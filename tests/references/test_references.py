@@ -24,7 +24,7 @@ from resnet_diffeo_probe.references.unit_values import summarise, unit_values
 from resnet_diffeo_probe.references.weights import data_file, shipped_weights
 from resnet_diffeo_probe.units import discover
 
-SHIPPED = ["reliable"]
+SHIPPED = ["reliable", "paper"]
 CASES = [(setting, network) for setting in SHIPPED for network in NETWORKS]
 
 
