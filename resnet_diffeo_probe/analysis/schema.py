@@ -13,6 +13,7 @@ from typing import Any
 
 from jsonschema import Draft202012Validator, ValidationError
 
+from resnet_diffeo_probe.analysis.evidence_check import broken_evidence
 from resnet_diffeo_probe.analysis.row_check import quick_row_check
 from resnet_diffeo_probe.errors import DiffeoProbeError, OutputError
 
@@ -62,8 +63,8 @@ def validate(result: Any) -> None:
     """Check a result against the schema, and what a schema cannot say.
 
     The latter is: every number is finite, unit names are unique, the units and inputs that measurements
-    and verdicts speak of exist, there is one verdict per unit and map and one row per unit, input and
-    quantity, and a row with status `ok` has a value.
+    and verdicts speak of exist, as do those of witnesses, certificates, references and refinements, there is one
+    verdict per unit and map and one row per unit, input and quantity, and a row with status `ok` has a value.
 
     Args:
         result: the parsed content of a `result.json`.
@@ -218,6 +219,7 @@ def _problems(result: Result) -> Iterator[Problem]:
                 yield _place(["measurements", index, *error.absolute_path]), error.message[:300]
     yield from _not_finite(result, "")
     yield from _broken_references(result)
+    yield from broken_evidence(result)
 
 
 @cache

@@ -96,6 +96,54 @@ SMALL = {
     ],
 }  # fmt: skip
 
+EVIDENCE = {
+    "witnesses": [
+        {
+            "unit": "layer1.0",
+            "map": "sum",
+            "kind": "fold",
+            "is_proof": True,
+            "distance": 0.5,
+            "relative_distance": 0.01,
+            "gap": 1e-15,
+            "domain": "the non-negative orthant",
+            "in_orthant": True,
+            "checked_by": ["the network's own module"],
+            "file": "layer1.0.sum.npz",
+            "inputs": ["synthetic-0"],
+            "first_distance": 1e-4,
+        }
+    ],
+    "certificates": [
+        {
+            "unit": "layer1.0",
+            "scope": "global",
+            "input": None,
+            "holds": True,
+            "lipschitz_upper": 0.9,
+            "lipschitz_lower": None,
+            "layers": [{"name": "conv1", "upper": 0.9, "lower": None, "method": "torus"}],
+        },
+        {"unit": "layer1.0", "scope": "local", "input": "synthetic-0", "holds": True, "norm": "l2",
+         "radius": None},
+    ],
+    "references": [
+        {
+            "unit": "layer1.0",
+            "nearest": "d",
+            "percentiles": {"d": {"sigma_min": 99.5}},
+            "distances": {"d": 0.25},
+            "summaries": {"sigma_min": 0.75},
+        }
+    ],
+    "refinement": [
+        {"unit": None, "scheme": "euler", "steps": 2, "inputs": 1, "agreement": 1, "logit_change": 0.1,
+         "accuracy": None, "accuracy_before": None},
+        {"unit": "layer1.0", "scheme": "rk4", "steps": 1, "inputs": 1, "agreement": 0.0, "logit_change": None,
+         "accuracy": 0.0, "accuracy_before": 1.0},
+    ],
+}  # fmt: skip
+
 
 @pytest.fixture
 def small():
@@ -195,6 +243,71 @@ def test_a_missing_or_unknown_key_is_refused(small, path):
     node["unheard_of"] = 1
     with pytest.raises(ResultError, match="unheard_of"):
         validate(small)
+
+
+@pytest.fixture
+def with_evidence(small):
+    return {**small, **copy.deepcopy(EVIDENCE)}
+
+
+def test_the_optional_parts_are_valid_together_alone_and_empty(small, with_evidence):
+    validate(with_evidence)
+    for part in EVIDENCE:
+        validate({**small, part: with_evidence[part]})
+        validate({**small, part: []})
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "place"),
+    [
+        (["witnesses"], None, "witnesses"),
+        (["witnesses", 0, "unit"], "layer9", r"witnesses\[0\].unit"),
+        (["witnesses", 0, "unit"], None, r"witnesses\[0\].unit"),
+        (["witnesses", 0, "map"], "both", r"witnesses\[0\].map"),
+        (["witnesses", 0, "distance"], -1, r"witnesses\[0\].distance"),
+        (["witnesses", 0, "gap"], math.nan, r"witnesses\[0\].gap"),
+        (["witnesses", 0, "checked_by"], "me", r"witnesses\[0\].checked_by"),
+        (["witnesses", 0, "file"], "../../etc/passwd", r"witnesses\[0\].file"),
+        (["witnesses", 0, "file"], "a\\b.npz", r"witnesses\[0\].file"),
+        (["witnesses", 0, "file"], "..", r"witnesses\[0\].file"),
+        (["witnesses", 0, "file"], "", r"witnesses\[0\].file"),
+        (["witnesses", 0, "first_distance"], math.inf, r"witnesses\[0\].first_distance"),
+        (["certificates", 0, "unit"], "layer9", r"certificates\[0\].unit"),
+        (["certificates", 0, "scope"], "all", r"certificates\[0\].scope"),
+        (["certificates", 0, "layers", 0, "upper"], -1, r"certificates\[0\].layers\[0\].upper"),
+        (["certificates", 1, "input"], "other", r"certificates\[1\].input"),
+        (["certificates", 1, "radius"], -1, r"certificates\[1\].radius"),
+        (["certificates", 1, "norm"], "l1", r"certificates\[1\].norm"),
+        (["references", 0, "unit"], "layer9", r"references\[0\].unit"),
+        (["references", 0, "nearest"], "e", r"references\[0\].nearest"),
+        (["references", 0, "percentiles", "d", "sigma_min"], 101, r"references\[0\].percentiles.d.sigma_min"),
+        (["references", 0, "distances", "d"], None, r"references\[0\].distances.d"),
+        (["references", 0, "more"], 1, r"references\[0\]"),
+        (["refinement", 1, "unit"], "layer9", r"refinement\[1\].unit"),
+        (["refinement", 0, "steps"], 0, r"refinement\[0\].steps"),
+        (["refinement", 0, "scheme"], "midpoint", r"refinement\[0\].scheme"),
+        (["refinement", 0, "agreement"], None, r"refinement\[0\].agreement"),
+        (["refinement", 0, "accuracy"], 1.5, r"refinement\[0\].accuracy"),
+    ],
+)
+def test_a_wrong_value_of_an_optional_part_is_named_by_its_place(with_evidence, path, value, place):
+    put(with_evidence, path, value)
+    with pytest.raises(ResultError, match=f"not a valid result: {place}"):
+        validate(with_evidence)
+
+
+@pytest.mark.parametrize("part", ["witnesses", "certificates", "references", "refinement"])
+def test_a_missing_key_of_an_optional_part_is_refused(with_evidence, part):
+    del with_evidence[part][0]["unit"]
+    with pytest.raises(ResultError, match=rf"{part}\[0\].*unit"):
+        validate(with_evidence)
+
+
+@pytest.mark.parametrize("part", ["references", "refinement"])
+def test_entries_of_an_optional_part_appear_once(with_evidence, part):
+    with_evidence[part].append(copy.deepcopy(with_evidence[part][0]))
+    with pytest.raises(ResultError, match=rf"{part}\[\d\]: a second"):
+        validate(with_evidence)
 
 
 @pytest.mark.parametrize("key", ["units", "measurements", "verdicts"])
@@ -342,12 +455,14 @@ def test_every_ordinary_row_is_accepted_by_the_quick_look():
     st.sampled_from(
         [("tool",), ("model", "notes"), ("inputs",), ("units",), ("units", 0), ("measurements",),
          ("measurements", 0),
-         ("measurements", 0, "input"), ("verdicts", 0), ("verdicts", 0, "unit"), ("schema_version",)]
+         ("measurements", 0, "input"), ("verdicts", 0), ("verdicts", 0, "unit"), ("schema_version",),
+         ("witnesses",), ("witnesses", 0), ("certificates",), ("certificates", 0, "input"), ("references", 0),
+         ("references", 0, "percentiles"), ("refinement",), ("refinement", 0)]
     ),
     JSON,
 )  # fmt: skip
 def test_nonsense_anywhere_is_a_clear_error_never_a_crash(path, value):
-    result = copy.deepcopy(SMALL)
+    result = copy.deepcopy({**SMALL, **EVIDENCE})
     put(result, path, value)
     try:
         validate(result)

@@ -1,0 +1,37 @@
+"""The optional parts of a result speak only of units and inputs that it holds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+__all__ = ["broken_evidence"]
+
+
+def broken_evidence(result: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Yield the place and the problem of every name that does not exist, and of every second entry.
+
+    Args:
+        result: valid for the schema.
+    """
+    units = {unit["name"] for unit in result["units"]}
+    inputs = {None, *result["inputs"]["names"]}
+    for part in ("witnesses", "certificates", "references", "refinement"):
+        for index, entry in enumerate(result.get(part, ())):
+            # null, where the schema allows it, is all units together
+            if entry["unit"] is not None and entry["unit"] not in units:
+                yield f"{part}[{index}].unit", f"{entry['unit']!r} is not in units"
+    for index, certificate in enumerate(result.get("certificates", ())):
+        if certificate["input"] not in inputs:
+            yield f"certificates[{index}].input", f"{certificate['input']!r} is not in inputs.names"
+    yield from _twice(result, "references", ("unit",))
+    yield from _twice(result, "refinement", ("unit", "scheme", "steps"))
+
+
+def _twice(result: Mapping[str, Any], part: str, keys: tuple[str, ...]) -> Iterator[tuple[str, str]]:
+    seen = set()
+    for index, entry in enumerate(result.get(part, ())):
+        key = tuple(entry[name] for name in keys)
+        if key in seen:
+            yield f"{part}[{index}]", f"a second entry for {key!r}"
+        seen.add(key)
