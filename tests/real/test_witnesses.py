@@ -10,11 +10,14 @@ import numpy as np
 import pytest
 import torch
 
+from resnet_diffeo_probe.bijectivity import local_certificate
+from resnet_diffeo_probe.bijectivity.error_bound import branch_bounds
+from resnet_diffeo_probe.bijectivity.newton import newton
 from resnet_diffeo_probe.bijectivity.own_module import snippet
 from resnet_diffeo_probe.bijectivity.search import Effort, clipping_witness, fold_witness
 from resnet_diffeo_probe.bijectivity.witness import save
 from resnet_diffeo_probe.inputs import Preprocessing, read_inputs
-from resnet_diffeo_probe.jacobian import UnitJacobian
+from resnet_diffeo_probe.jacobian import UnitJacobian, smallest_singular_value
 from resnet_diffeo_probe.models import load
 from resnet_diffeo_probe.units import discover
 
@@ -71,3 +74,30 @@ def test_both_maps_have_a_verified_pair(network: Any, name: str, tmp_path: Path)
     with pytest.raises(AssertionError):
         exec(snippet(name, "unit", str(path)), {"model": module})  # noqa: S102
     assert torch.isfinite(folded.x1).all()
+
+
+@pytest.mark.slow
+def test_a_certified_radius_is_a_thousand_times_the_classical_one_and_below_every_witness(
+    network: Any,
+) -> None:
+    _, names, units, activations = network
+    jacobian = UnitJacobian(units["layer1.0"])
+    bounds = branch_bounds(jacobian)
+    assert bounds is not None
+    x = activations["layer1.0"].input[[names.index("frog/0005.jpg")]]
+    factorization = jacobian.at(x).factorize(keep=True)
+    sigma = smallest_singular_value(factorization.linearization, factorization).value
+    found = local_certificate(factorization, bounds, sigma_min=sigma, max_units=256)
+    assert found.radius is not None
+    assert found.classical_radius is not None
+    assert found.radius >= 1000 * found.classical_radius
+    # attack: one sign in the ball, and Newton's method from points of it comes back to x, not to a twin
+    generator = torch.Generator().manual_seed(0)
+    y = units["layer1.0"].sum_map(x)
+    for _ in range(3):
+        d = torch.randn(x.shape, dtype=torch.float64, generator=generator)
+        point = x + 0.999 * found.radius * d / torch.linalg.vector_norm(d)
+        assert jacobian.at(point).factorize().sign == factorization.sign
+        back = newton(jacobian, y, point, factorization=factorization)
+        if back.converged and torch.linalg.vector_norm(back.x - x) < found.radius:
+            assert torch.linalg.vector_norm(back.x - x) < 1e-9
