@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import operator
+import re
 from typing import Any
 
 import torch
@@ -161,12 +162,20 @@ class _Builder:
             name = f"constant_{len(self.tensors)}"
             self.tensors[name] = value.leaf.detach().clone()
         else:
-            name = str(value.leaf)
+            name = self._spoken(str(value.leaf))
         if name not in self._leaves:
             self._leaves[name] = self.graph.get_attr(name)
             self._describe(self._leaves[name], value, "")
         self.nodes[id(value)] = self._leaves[name]
         return self._leaves[name]
+
+    def _spoken(self, name: str) -> str:
+        """Return a tensor's name as it may stand in generated code: modules may be called anything, quotes included."""
+        plain = re.sub(r"[^\w.#:/-]", "_", name)
+        if plain != name:
+            plain = f"{plain}_{list(self.tensors).index(name)}"
+            self.tensors[plain] = self.tensors[name]
+        return plain
 
     @staticmethod
     def _describe(node: fx.Node, value: Value, owner: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -80,7 +81,9 @@ class ResidualUnit:
     @property
     def tap_name(self) -> str:
         """The unit's name with dots replaced: its taps are `taps.<tap_name>.input` and so on."""
-        return self.name.replace(".", "_")
+        plain = re.sub(r"[^\w#:/-]", "_", self.name)
+        # other characters than a path's would be code in the generated module; the index keeps such names apart
+        return plain if plain == self.name.replace(".", "_") else f"{plain}_{self.index}"
 
     def sum_map(self, x: Tensor) -> Tensor:
         """Return g(x) = s(x) + F(x), (batch, *output_shape), for x of (batch, *input_shape)."""
