@@ -26,8 +26,9 @@ import torchvision
 
 from resnet_diffeo_probe.analysis.analyze import analyze
 from resnet_diffeo_probe.analysis.plan import Settings
+from resnet_diffeo_probe.analysis.quantities import Budget
 from resnet_diffeo_probe.inputs import Inputs, Preprocessing, read_inputs
-from resnet_diffeo_probe.jacobian import Budget, UnitJacobian, determinant
+from resnet_diffeo_probe.jacobian import UnitJacobian, determinant
 from resnet_diffeo_probe.jacobian.elimination import elimination_flops, factorize
 from resnet_diffeo_probe.models import LoadedModel, load
 from resnet_diffeo_probe.units import discover

@@ -45,10 +45,11 @@ GATES = ("never", "error", "violation", "uncertified")
 )
 @click.option(
     "--budget",
-    type=click.Choice(["quick", "standard"]),
+    type=click.Choice(["quick", "standard", "full"]),
     default="standard",
     show_default=True,
-    help="quick: determinants. standard: also singular values, eigenvalues, critical step.",
+    help="quick: determinants. standard: also the spectrum, witnesses, certificates, the refinement test. "
+    "full: also the exact inverse and a certified radius at every input.",
 )
 @click.option(
     "--dtype",
@@ -125,8 +126,8 @@ def run_analysis(
     folder = prepare_folder(out, Path(model), overwrite=overwrite) if out is not None else None
     from resnet_diffeo_probe.analysis.analyze import analyze as analyze_model
     from resnet_diffeo_probe.analysis.plan import Plan, Settings
+    from resnet_diffeo_probe.analysis.quantities import Budget
     from resnet_diffeo_probe.inputs import read_inputs
-    from resnet_diffeo_probe.jacobian import Budget
     from resnet_diffeo_probe.models import load
 
     settings = Settings(
@@ -185,8 +186,9 @@ def run_analysis(
                 "max_memory_gib": round(settings.memory / 2**30, 2),
                 "fail_on": fail_on,
             },
-            progress=show,
+            progress=show.measured,
             planned=announce,
+            proven=show.proven,
         )
     _write(analysis, folder)
     _tell(analysis, folder)
@@ -201,6 +203,10 @@ def _write(analysis: Analysis, folder: Path) -> None:
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
         analysis.save(folder / "result.json")
+        pairs = folder / "witnesses"
+        for stale in pairs.glob("*.npz"):  # of an earlier analysis in this folder
+            stale.unlink()
+        analysis.save_witnesses(pairs)
         (folder / "units.csv").write_text(units_csv(analysis.result), encoding="utf-8", newline="")
         render(analysis.result, path=folder / "report.html")
 

@@ -13,6 +13,7 @@ from diffeo_probe.analyze import analyze
 from diffeo_probe.demo import demo
 from diffeo_probe.inspect import inspect
 from diffeo_probe.report import report
+from diffeo_probe.spirals import spirals
 from resnet_diffeo_probe import __version__
 from resnet_diffeo_probe.errors import DiffeoProbeError
 
@@ -43,7 +44,7 @@ def cli() -> None:
     """  # noqa: D301 - click's mark of a paragraph not to be wrapped is the character itself
 
 
-for command in (analyze, inspect, demo, report):
+for command in (analyze, inspect, demo, report, spirals):
     cli.add_command(command)
 
 

@@ -15,6 +15,9 @@ import click
 from resnet_diffeo_probe.errors import DiffeoProbeError
 
 if TYPE_CHECKING:
+    from rich.progress import Progress as Bar
+    from rich.progress import TaskID
+
     from resnet_diffeo_probe.analysis.run import Progress
 
 __all__ = ["hint", "print_error", "printable", "progress_display"]
@@ -50,15 +53,18 @@ def _styled(word: str, colour: str) -> str:
 class Display(Protocol):
     """Something that shows progress."""
 
-    def __call__(self, progress: Progress) -> None:
+    def measured(self, progress: Progress) -> None:
         """Show one more measured pair."""
+
+    def proven(self, unit: str) -> None:
+        """Show that the proofs of a unit were looked for."""
 
 
 @contextmanager
 def progress_display() -> Iterator[Display]:
     """Show progress: a bar on a terminal, elsewhere a line at every tenth of the way."""
     if not sys.stderr.isatty():
-        yield _lines()
+        yield _Lines()
         return
     from rich.console import Console
     from rich.progress import (
@@ -79,14 +85,31 @@ def progress_display() -> Iterator[Display]:
     )
     console = Console(stderr=True, no_color="NO_COLOR" in os.environ or None)
     with Bar(*columns, console=console, transient=True) as bar:
-        task = bar.add_task("preparing the units", total=None)
+        yield _Bars(bar)
 
-        def show(progress: Progress) -> None:
-            bar.update(
-                task, total=progress.total, completed=progress.done, description=_escaped(progress.unit)
-            )
 
-        yield show
+class _Bars:
+    """A bar for the measures, then one for the proofs, whose number is that of the measured units."""
+
+    def __init__(self, bar: Bar) -> None:
+        self._bar = bar
+        self._measuring = bar.add_task("preparing the units", total=None)
+        self._proving: TaskID | None = None
+        self._units: set[str] = set()
+
+    def measured(self, progress: Progress) -> None:
+        """Move the first bar."""
+        if progress.sign is not None:
+            self._units.add(progress.unit)
+        name = _escaped(progress.unit)
+        self._bar.update(self._measuring, total=progress.total, completed=progress.done, description=name)
+        if progress.done == progress.total:
+            self._proving = self._bar.add_task("searching for proofs", total=len(self._units))
+
+    def proven(self, unit: str) -> None:
+        """Move the second bar."""
+        if self._proving is not None:
+            self._bar.update(self._proving, advance=1, description=f"proofs: {_escaped(unit)}")
 
 
 def _escaped(text: str) -> str:
@@ -95,20 +118,25 @@ def _escaped(text: str) -> str:
     return escape(printable(text))
 
 
-def _lines() -> Display:
-    # inputs go through all units one after the other, so units end together: lines count measurements
-    started = time.monotonic()
-    told = 0
+class _Lines:
+    """Lines for a log; inputs go through all units one after the other, so units end together: pairs are counted."""
 
-    def show(progress: Progress) -> None:
-        nonlocal told
+    def __init__(self) -> None:
+        self._started = time.monotonic()
+        self._told = 0
+
+    def measured(self, progress: Progress) -> None:
+        """Print a line at every tenth of the way."""
         tenth = 10 * progress.done // progress.total
-        if tenth > told:
-            told = tenth
-            seconds = time.monotonic() - started
+        if tenth > self._told:
+            self._told = tenth
+            seconds = time.monotonic() - self._started
             click.echo(
                 f"{progress.done} of {progress.total} measurements (units × inputs) after {seconds:.0f} s",
                 err=True,
             )
 
-    return show
+    def proven(self, unit: str) -> None:
+        """Print a line for each unit."""
+        seconds = time.monotonic() - self._started
+        click.echo(f"{printable(unit)}: proofs searched, after {seconds:.0f} s", err=True)

@@ -14,10 +14,13 @@ import torch
 from torch import Tensor, nn
 
 import resnet_diffeo_probe
-from resnet_diffeo_probe.analysis.plan import LEFT_OUT, Plan, Settings, UnitPlan, make_plan, prepared
+from resnet_diffeo_probe.analysis.placement import references_json, refinement_json
+from resnet_diffeo_probe.analysis.plan import LEFT_OUT, Plan, Settings, make_plan, prepared
+from resnet_diffeo_probe.analysis.proving import prove_units
 from resnet_diffeo_probe.analysis.run import Measured, Progress, run_plan
 from resnet_diffeo_probe.analysis.schema import SCHEMA_VERSION, validate, write_result
 from resnet_diffeo_probe.analysis.stored import (
+    certificates_json,
     configuration_of,
     environment_of,
     inputs_json,
@@ -25,7 +28,8 @@ from resnet_diffeo_probe.analysis.stored import (
     rows_json,
     unit_json,
 )
-from resnet_diffeo_probe.bijectivity import Verdict, network_verdicts, unit_verdicts
+from resnet_diffeo_probe.bijectivity import Proofs, Verdict, Witness, network_verdicts, unit_verdicts
+from resnet_diffeo_probe.bijectivity.witness import save
 from resnet_diffeo_probe.errors import InputsError
 from resnet_diffeo_probe.inputs import Inputs, Preprocessing, accuracy
 from resnet_diffeo_probe.models import LoadedModel
@@ -44,11 +48,13 @@ class Analysis:
     Attributes:
         result: the object of `result.json`; valid against its schema.
         verdicts: two a unit, then two for the network.
+        witnesses: pairs of points with one image, each checked through the user's own module.
         interrupted: whether the user stopped it before the end.
     """
 
     result: dict[str, Any]
     verdicts: tuple[Verdict, ...]
+    witnesses: tuple[Witness, ...]
     interrupted: bool
 
     @property
@@ -63,6 +69,10 @@ class Analysis:
         """Write `result.json`: to a temporary name first, then in its place."""
         write_result(self.result, path)
 
+    def save_witnesses(self, folder: Path) -> list[Path]:
+        """Write every pair as `<unit>.<map>.npz` with arrays x1, x2 and strings unit, map, domain."""
+        return [save(witness, folder) for witness in self.witnesses]
+
 
 def analyze(
     model: LoadedModel | nn.Module,
@@ -73,6 +83,7 @@ def analyze(
     configuration: Mapping[str, Any] | None = None,
     progress: Callable[[Progress], None] | None = None,
     planned: Callable[[Plan], None] | None = None,
+    proven: Callable[[str], None] | None = None,
 ) -> Analysis:
     """Measure every residual unit of a network at every input and judge them.
 
@@ -86,6 +97,7 @@ def analyze(
         configuration: every option as used, for the same.
         progress: called after each unit and input.
         planned: called once with the plan before anything runs.
+        proven: called with the name of each unit whose proofs were looked for.
 
     Raises:
         NoUnitError: no residual unit was found.
@@ -102,10 +114,20 @@ def analyze(
     if planned is not None:
         planned(plan)
     plan = prepared(plan)
-    measured = run_plan(
-        exact, plan, batch.tensor.to(getattr(torch, settings.dtype)), batch.names, progress=progress
-    )
-    verdicts = _verdicts(plan, measured)
+    tensor = batch.tensor.to(getattr(torch, settings.dtype))
+    measured = run_plan(exact, plan, tensor, batch.names, progress=progress)
+    proofs: dict[str, Proofs] = {}
+    refinement: list[dict[str, Any]] = []
+    try:
+        if settings.proves and not measured.interrupted:
+            proofs = prove_units(exact, plan, measured, tensor, batch.names, loaded.module, proven=proven)
+        if settings.refines and not measured.interrupted:
+            refinement = refinement_json(discovery, batch, loaded.num_classes)
+    except KeyboardInterrupt:
+        measured.interrupted = True  # what was measured is kept, and says by itself what it proves
+    verdicts = _verdicts(plan, measured, proofs)
+    witnesses = tuple(w for p in proofs.values() for w in p.witnesses)
+    units, rows = [unit_json(p, measured, batch) for p in plan.units], rows_json(measured)
     result = {
         "schema_version": SCHEMA_VERSION,
         "tool": {
@@ -124,12 +146,16 @@ def analyze(
         "inputs": inputs_json(
             batch, accuracy(logits, batch, loaded.num_classes) if logits is not None else None
         ),
-        "units": [unit_json(p, measured, batch) for p in plan.units],
-        "measurements": rows_json(measured),
+        "units": units,
+        "measurements": rows,
         "verdicts": [v.to_json() for v in verdicts],
+        "witnesses": [{"unit": w.unit, **w.to_json()} for w in witnesses],
+        "certificates": certificates_json(proofs),
+        "references": references_json(units, rows),
+        "refinement": refinement,
     }
     validate(result)
-    return Analysis(result, verdicts, measured.interrupted)
+    return Analysis(result, verdicts, witnesses, measured.interrupted)
 
 
 def _first_look(loaded: LoadedModel, batch: Inputs) -> tuple[Tensor | None, Discovery]:
@@ -197,7 +223,7 @@ def _as_inputs(tensor: Tensor) -> Inputs:
     )
 
 
-def _verdicts(plan: Plan, measured: Measured) -> tuple[Verdict, ...]:
+def _verdicts(plan: Plan, measured: Measured, proofs: Mapping[str, Proofs]) -> tuple[Verdict, ...]:
     verdicts: list[Verdict] = []
     for unit_plan in plan.units:
         name = unit_plan.unit.name
@@ -208,6 +234,8 @@ def _verdicts(plan: Plan, measured: Measured) -> tuple[Verdict, ...]:
             not_run=unit_plan.not_run,
             rows=measured.rows[name],
             nonnegative=measured.nonnegative[name],
+            witnesses=proofs[name].witnesses if name in proofs else (),
+            certificate=proofs[name].certificate if name in proofs else None,
         )
     return (*verdicts, *network_verdicts(verdicts))
 

@@ -11,9 +11,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from resnet_diffeo_probe.analysis.quantities import DETAILED, QUANTITIES, Budget, quantities_of
 from resnet_diffeo_probe.errors import ConfigurationError, NoUnitError, UnsupportedUnitError
-from resnet_diffeo_probe.jacobian import QUANTITIES, Budget, UnitJacobian
-from resnet_diffeo_probe.jacobian.measures import quantities_of
+from resnet_diffeo_probe.jacobian import UnitJacobian
 from resnet_diffeo_probe.units import Discovery, ResidualUnit
 
 __all__ = ["LEFT_OUT", "Plan", "Settings", "UnitPlan", "make_plan", "prepared"]
@@ -72,6 +72,17 @@ class Settings:
         """The quantities to measure, in the order in which they are stored."""
         wanted = self.measures or quantities_of(self.budget)
         return tuple(q for q in QUANTITIES if q in wanted)
+
+    @property
+    def proves(self) -> bool:
+        """Whether witnesses and certificates are looked for; not in float32, nor where a few measures are named."""
+        wanted = bool(DETAILED & set(self.measures)) if self.measures else self.budget is not Budget.QUICK
+        return wanted and self.dtype == "float64"
+
+    @property
+    def refines(self) -> bool:
+        """Whether the refinement test is made."""
+        return not self.measures and self.budget is not Budget.QUICK
 
     @property
     def memory(self) -> float:

@@ -16,12 +16,17 @@ import torch
 from torch import Tensor
 
 from resnet_diffeo_probe.analysis.plan import Plan, UnitPlan
+from resnet_diffeo_probe.bijectivity import PROOF_QUANTITIES
+from resnet_diffeo_probe.bijectivity.inverse_consistency import inverse_consistency
 from resnet_diffeo_probe.finding import Evidence, Finding, Status
-from resnet_diffeo_probe.jacobian import measure
+from resnet_diffeo_probe.jacobian import UnitJacobian, measure
 from resnet_diffeo_probe.jacobian.measures import JACOBIAN_QUANTITIES, activation_measures
 from resnet_diffeo_probe.units import Discovery, UnitActivations
 
-__all__ = ["Measured", "Progress", "run_plan"]
+__all__ = ["Measured", "Progress", "one_thread", "run_plan"]
+
+
+_CHEAP_INVERSES = frozenset({"inverse_error_euler", "inverse_error_fixed_point"})
 
 
 @dataclass(frozen=True)
@@ -109,7 +114,7 @@ def run_plan(
             progress(Progress(outcome.unit, outcome.input, done, total, sign, outcome.seconds))
 
     workers = plan.settings.threads
-    with _one_thread(), ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+    with one_thread(), ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,)) as pool:
         pending: set[Future[_Outcome]] = set()
         finished: set[Future[_Outcome]] = set()
         try:
@@ -179,15 +184,23 @@ def _measure_pair(plan: Plan, unit_plan: UnitPlan, name: str, seen: UnitActivati
                 max_bytes=plan.settings.memory / plan.settings.threads,
                 seed=plan.settings.seed,
             )
+            if wanted := _CHEAP_INVERSES & set(quantities):
+                found |= _inverse(unit_plan.jacobian, seen.input, wanted)
     except Exception as error:
         # one input must not take the others with it: whatever went wrong here is this pair's row
         found |= dict.fromkeys((q for q in quantities if q not in found), _as_finding(error))
     if unit_plan.jacobian is None:
         reason = unit_plan.not_applicable or "no Jacobian was prepared"
         none = Finding.missing(Status.NOT_APPLICABLE, reason, Evidence.NOT_APPLICABLE)
-        found |= dict.fromkeys(JACOBIAN_QUANTITIES, none)
+        found |= dict.fromkeys((*JACOBIAN_QUANTITIES, *PROOF_QUANTITIES), none)
     ordered = {q: found[q] for q in quantities if q in found}
     return _Outcome(unit.name, name, ordered, nonnegative, time.perf_counter() - started)
+
+
+def _inverse(jacobian: UnitJacobian, x: Tensor, wanted: frozenset[str]) -> dict[str, Finding]:
+    """Return the cheap inverse errors that are wanted; the exact inverse belongs to the proofs."""
+    findings = inverse_consistency(jacobian, x, exact=False).findings
+    return {name: finding for name, finding in findings.items() if name in wanted}
 
 
 def _as_finding(error: Exception) -> Finding:
@@ -204,7 +217,7 @@ def _order_rows(measured: Measured, names: tuple[str, ...]) -> None:
 
 
 @contextmanager
-def _one_thread() -> Iterator[None]:
+def one_thread() -> Iterator[None]:
     """Give each worker one thread of its own for linear algebra; as before afterwards."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)

@@ -3,18 +3,28 @@
 from __future__ import annotations
 
 import platform
+from collections.abc import Mapping
 from typing import Any
 
 import torch
 
 from resnet_diffeo_probe.analysis.plan import Settings, UnitPlan
 from resnet_diffeo_probe.analysis.run import Measured
-from resnet_diffeo_probe.finding import Status
+from resnet_diffeo_probe.bijectivity import Proofs
+from resnet_diffeo_probe.finding import Evidence, Status
 from resnet_diffeo_probe.inputs import Inputs
 from resnet_diffeo_probe.models import LoadedModel
 from resnet_diffeo_probe.units import Discovery
 
-__all__ = ["configuration_of", "environment_of", "inputs_json", "model_json", "rows_json", "unit_json"]
+__all__ = [
+    "certificates_json",
+    "configuration_of",
+    "environment_of",
+    "inputs_json",
+    "model_json",
+    "rows_json",
+    "unit_json",
+]
 
 
 def model_json(loaded: LoadedModel, discovery: Discovery) -> dict[str, Any]:
@@ -97,6 +107,25 @@ def rows_json(measured: Measured) -> list[dict[str, Any]]:
         for name, row in by_input.items()
         for quantity, finding in row.items()
     ]
+
+
+def certificates_json(proofs: Mapping[str, Proofs]) -> list[dict[str, Any]]:
+    """Return the bound of each unit's Lipschitz constant, and the balls that were certified around inputs."""
+    found: list[dict[str, Any]] = []
+    for unit, proven in proofs.items():
+        if proven.certificate is not None:
+            certificate = proven.certificate
+            about = {"unit": unit, "scope": "global", "input": None, "holds": certificate.holds}
+            found.append(about | certificate.to_json() | {"arithmetic": certificate.arithmetic})
+        for name, findings in proven.findings.items():
+            for quantity, norm in (("certified_radius_l2", "l2"), ("certified_radius_linf", "linf")):
+                radius = findings.get(quantity)
+                if radius is None or radius.evidence is not Evidence.CERTIFIED:
+                    continue
+                holds = radius.status is Status.INFINITE or bool(radius.value)
+                about = {"unit": unit, "scope": "local", "input": name, "holds": holds}
+                found.append(about | {"norm": norm, "radius": radius.value, "criterion": radius.reason})
+    return found
 
 
 def configuration_of(settings: Settings) -> dict[str, Any]:

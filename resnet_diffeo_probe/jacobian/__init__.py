@@ -2,7 +2,7 @@
 
 from resnet_diffeo_probe.jacobian.determinant import Determinant, determinant
 from resnet_diffeo_probe.jacobian.linearize import JacobianFactorization, Linearization, UnitJacobian
-from resnet_diffeo_probe.jacobian.measures import QUANTITIES, Budget, measure
+from resnet_diffeo_probe.jacobian.measures import QUANTITIES, measure
 from resnet_diffeo_probe.jacobian.spectrum import (
     largest_singular_value,
     leftmost_real_eigenvalues,
@@ -11,7 +11,6 @@ from resnet_diffeo_probe.jacobian.spectrum import (
 
 __all__ = [
     "QUANTITIES",
-    "Budget",
     "Determinant",
     "JacobianFactorization",
     "Linearization",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from enum import StrEnum
 
 import torch
 from torch import Tensor
@@ -17,14 +16,7 @@ from resnet_diffeo_probe.jacobian.spectrum import (
     smallest_singular_value,
 )
 
-__all__ = ["JACOBIAN_QUANTITIES", "QUANTITIES", "Budget", "activation_measures", "measure", "quantities_of"]
-
-
-class Budget(StrEnum):
-    """How much is measured where no list of measures is given."""
-
-    QUICK = "quick"  # the determinant and what one forward pass tells
-    STANDARD = "standard"  # also extreme singular values, leftmost real eigenvalue, critical step
+__all__ = ["JACOBIAN_QUANTITIES", "QUANTITIES", "activation_measures", "measure"]
 
 
 _DETERMINANT = ("sign", "logabsdet", "sign_margin")
@@ -36,11 +28,6 @@ _ACTIVATIONS = ("residual_ratio", "clipped_fraction", "clipped_depth")
 JACOBIAN_QUANTITIES = (*_DETERMINANT, *_SINGULAR_VALUES, *_EIGENVALUES)
 #: All measures, in the order in which they are stored.
 QUANTITIES = (*JACOBIAN_QUANTITIES, *_ACTIVATIONS)
-
-
-def quantities_of(budget: Budget) -> tuple[str, ...]:
-    """Return the measures of a budget."""
-    return QUANTITIES if budget is Budget.STANDARD else (*_DETERMINANT, *_ACTIVATIONS)
 
 
 def measure(

@@ -8,8 +8,8 @@ import torch
 import torch.nn.functional as F
 
 from resnet_diffeo_probe.finding import Status
-from resnet_diffeo_probe.jacobian import QUANTITIES, Budget, UnitJacobian, measure
-from resnet_diffeo_probe.jacobian.measures import JACOBIAN_QUANTITIES, activation_measures, quantities_of
+from resnet_diffeo_probe.jacobian import QUANTITIES, UnitJacobian, measure
+from resnet_diffeo_probe.jacobian.measures import JACOBIAN_QUANTITIES, activation_measures
 
 D = torch.float64
 
@@ -31,10 +31,6 @@ def test_only_what_is_asked_for_is_measured_and_the_rest_agrees(jacobian: UnitJa
     for quantity in JACOBIAN_QUANTITIES:
         alone = measure(jacobian, x_of(jacobian), [quantity])
         assert alone == {quantity: everything[quantity]}
-
-
-def test_budgets_nest() -> None:
-    assert set(quantities_of(Budget.QUICK)) < set(quantities_of(Budget.STANDARD)) == set(QUANTITIES)
 
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf")])

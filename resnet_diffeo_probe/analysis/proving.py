@@ -1,0 +1,166 @@
+"""Proofs after the measures: from the signs at the inputs to pairs, certificates and radii, unit by unit."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor, as_completed
+
+import torch
+from torch import Tensor, nn
+
+from resnet_diffeo_probe.analysis.plan import Plan, Settings, UnitPlan
+from resnet_diffeo_probe.analysis.quantities import DETAILED, Budget
+from resnet_diffeo_probe.analysis.run import Measured, one_thread
+from resnet_diffeo_probe.bijectivity import Proofs, prove
+from resnet_diffeo_probe.finding import Finding, Status
+from resnet_diffeo_probe.units import Discovery
+
+__all__ = ["is_slow", "prove_units"]
+
+# The search for a pair factorises some dozens of Jacobians: where one takes longer, only the full budget searches.
+_SLOW_PAIR_SECONDS = 15.0
+# Inputs of each sign that a search may start from, and the memory that the inputs of all units may take together.
+_PER_SIGN = 12
+_INPUT_BYTES = 1e9
+
+
+def prove_units(
+    discovery: Discovery,
+    plan: Plan,
+    measured: Measured,
+    inputs: Tensor,
+    names: tuple[str, ...],
+    module: nn.Module,
+    *,
+    proven: Callable[[str], None] | None = None,
+) -> dict[str, Proofs]:
+    """Look for witnesses and certificates of every measured unit; new findings join the measured rows.
+
+    Args:
+        discovery: the network in float64.
+        plan: what was measured.
+        measured: signs and singular values, extended in place.
+        inputs: (N, *shape) float64.
+        names: of the inputs.
+        module: the user's network, copied before it is run in float64.
+        proven: called with a unit's name when it is done, in the calling thread.
+
+    Returns:
+        The proofs of each unit that was searched.
+    """
+    searched = [
+        p
+        for p in plan.units
+        if p.jacobian is not None
+        and (_has_sign(measured.rows[p.unit.name]) or _details_every_input(plan.settings))
+        and (plan.settings.budget is Budget.FULL or not is_slow(measured, p.unit.name))
+    ]
+    chosen = _chosen_inputs(searched, measured, names, plan.settings)
+    at = _unit_inputs(discovery, searched, inputs, names, chosen)
+    found: dict[str, Proofs] = {}
+    with (
+        one_thread(),
+        ThreadPoolExecutor(plan.settings.threads, initializer=torch.set_num_threads, initargs=(1,)) as pool,
+    ):
+        tasks = {
+            pool.submit(
+                _prove_unit, p, measured, at[p.unit.name], chosen[p.unit.name], module, plan.settings
+            ): p
+            for p in searched
+        }
+        for task in as_completed(tasks):
+            name = tasks[task].unit.name
+            found[name] = task.result()
+            if proven is not None:
+                proven(name)
+    for name, proofs in found.items():
+        for input_name, findings in proofs.findings.items():
+            asked_for = plan.settings.measures or findings
+            measured.rows[name][input_name] |= {q: f for q, f in findings.items() if q in asked_for}
+    return {p.unit.name: found[p.unit.name] for p in searched}
+
+
+def _prove_unit(
+    unit_plan: UnitPlan,
+    measured: Measured,
+    inputs: Tensor,
+    names: tuple[str, ...],
+    module: nn.Module,
+    settings: Settings,
+) -> Proofs:
+    unit, jacobian = unit_plan.unit, unit_plan.jacobian
+    assert jacobian is not None  # noqa: S101 - only such units are searched
+    rows: Mapping[str, Mapping[str, Finding]] = measured.rows[unit.name]
+    try:
+        own = copy.deepcopy(module).double().eval()
+    except (
+        RuntimeError,
+        NotImplementedError,
+        TypeError,
+    ):  # a compiled program can be neither copied nor converted
+        own = None
+    detailed = len(names) if _details_every_input(settings) else min(1, len(names))
+    return prove(
+        unit,
+        jacobian,
+        inputs,
+        names,
+        rows,
+        activation=unit.activation,
+        module=own,
+        detailed_inputs=detailed,
+        seed=settings.seed,
+    )
+
+
+def _details_every_input(settings: Settings) -> bool:
+    return bool(DETAILED & set(settings.quantities))
+
+
+def _has_sign(rows: Mapping[str, Mapping[str, Finding]]) -> bool:
+    return any("sign" in row and row["sign"].status is Status.OK for row in rows.values())
+
+
+def _chosen_inputs(
+    searched: list[UnitPlan], measured: Measured, names: tuple[str, ...], settings: Settings
+) -> dict[str, tuple[str, ...]]:
+    """Return the inputs that a search starts from: some of either sign, in the order of the inputs."""
+    chosen = {}
+    for unit_plan in searched:
+        name = unit_plan.unit.name
+        rows = measured.rows[name]
+        room = max(2, int(_INPUT_BYTES / len(searched) / (8 * unit_plan.unit.dimension)))
+        if _details_every_input(settings):
+            chosen[name] = tuple(n for n in names if n in rows)[:room]
+            continue
+        per_sign = min(_PER_SIGN, room // 2)
+        kept: set[str] = set()
+        for sign in (1, -1):
+            kept |= set([n for n in names if n in rows and rows[n]["sign"].value == sign][:per_sign])
+        chosen[name] = tuple(n for n in names if n in kept)
+    return chosen
+
+
+def _unit_inputs(
+    discovery: Discovery,
+    searched: list[UnitPlan],
+    inputs: Tensor,
+    names: tuple[str, ...],
+    chosen: Mapping[str, tuple[str, ...]],
+) -> dict[str, Tensor]:
+    """Return for each unit its inputs at the chosen images, one forward pass an image."""
+    parts: dict[str, list[Tensor]] = {p.unit.name: [] for p in searched}
+    for index, name in enumerate(names):
+        wanted = [p.unit.name for p in searched if name in chosen[p.unit.name]]
+        if wanted:
+            _, seen = discovery.run(inputs[index : index + 1])
+            for unit in wanted:
+                parts[unit].append(seen[unit].input)
+    return {unit: torch.cat(found) for unit, found in parts.items() if found}
+
+
+def is_slow(measured: Measured, unit: str) -> bool:
+    """Return whether one measurement of a unit takes so long that a search is left to the full budget."""
+    count = len(measured.rows[unit])
+    return count > 0 and measured.seconds[unit] / count > _SLOW_PAIR_SECONDS

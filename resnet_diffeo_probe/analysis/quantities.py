@@ -1,0 +1,36 @@
+"""What can be measured, and how much of it a budget buys."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+from resnet_diffeo_probe.bijectivity import PROOF_QUANTITIES
+from resnet_diffeo_probe.jacobian import QUANTITIES as UNIT_QUANTITIES
+
+__all__ = ["DETAILED", "QUANTITIES", "Budget", "quantities_of"]
+
+#: All measures of a unit at an input, in the order in which they are stored.
+QUANTITIES = (*UNIT_QUANTITIES, *PROOF_QUANTITIES)
+#: Those that take a dozen factorisations an input; the standard budget computes them at one input of each unit.
+DETAILED = frozenset(PROOF_QUANTITIES) - {"inverse_error_euler", "inverse_error_fixed_point"}
+
+_QUICK = ("sign", "logabsdet", "sign_margin", "residual_ratio", "clipped_fraction", "clipped_depth")
+
+
+class Budget(StrEnum):
+    """How much is measured where no list of measures is given."""
+
+    QUICK = "quick"  # the determinant and what one forward pass tells
+    STANDARD = (
+        "standard"  # also singular values, eigenvalues, the paper's inverse; proofs, references, refinement
+    )
+    FULL = "full"  # also the exact inverse at every input and a certified radius around each
+
+
+def quantities_of(budget: Budget) -> tuple[str, ...]:
+    """Return the measures of a budget."""
+    if budget is Budget.QUICK:
+        return _QUICK
+    if budget is Budget.STANDARD:
+        return tuple(q for q in QUANTITIES if q not in DETAILED)
+    return QUANTITIES
