@@ -1,0 +1,188 @@
+"""Rank, ½ log det of the smaller Gram matrix and extreme singular values of the Jacobian of any function.
+
+For units that change the dimension: they are no bijections, and their Jacobian has no determinant (MATH.md, notation).
+Few coordinates: the whole matrix, by batches of products, and its singular values. Many: Lanczos on products.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from resnet_diffeo_probe.finding import Evidence, Finding, Status
+from resnet_diffeo_probe.jacobian.estimators.bidiagonal import Bidiagonalization, random_frame
+from resnet_diffeo_probe.jacobian.estimators.interval import eigenvector_mass
+from resnet_diffeo_probe.jacobian.estimators.lanczos_quadrature import half_logdet_by_lanczos
+from resnet_diffeo_probe.jacobian.estimators.linear_map import LinearMap, function_map
+from resnet_diffeo_probe.jacobian.estimators.quadrature import Rules, rules_of
+
+__all__ = ["RECTANGULAR_QUANTITIES", "findings_of_matrix", "rectangular_measures"]
+
+RECTANGULAR_QUANTITIES = ("rank", "half_logdet", "sigma_min", "sigma_max")
+
+# A singular value this many times the tolerance of the rank, or this part of it, is not told from zero for certain.
+_RANK_MARGIN = 30
+_PROBES = 16
+_STEPS = 96
+# The interval of sigma_min is an answer where its ends are within this factor.
+_RESOLVED = 1.5
+
+
+def rectangular_measures(
+    function: Callable[[Tensor], Tensor],
+    x: Tensor,
+    *,
+    max_dense: int = 2048,
+    max_bytes: float = 2**31,
+    batch: int = 16,
+    seed: int = 0,
+) -> dict[str, Finding]:
+    """Measure the Jacobian of a function at one input.
+
+    Args:
+        function: (B, *in_shape) -> (B, *out_shape), each sample alone; a unit's `sum_map`, say.
+        x: (1, *in_shape), in the dtype to differentiate in.
+        max_dense: smaller side up to which the whole matrix is computed.
+        max_bytes: memory for the matrix, or for the bases of Lanczos.
+        batch: vectors that go through the function at once; 1 where it takes no batches.
+        seed: of probes.
+
+    Returns:
+        `rank`, `half_logdet` (½ log det of JJᵀ or JᵀJ, the smaller one), `sigma_min` and `sigma_max` (of min(m, n)
+        singular values). Exact, or estimates with intervals; with `ERROR` where x or f(x) is not finite.
+    """
+    if not bool(torch.isfinite(x).all()):
+        return _all_lost("the input holds NaN or infinity")
+    with torch.no_grad():
+        output = function(x)
+    if not bool(torch.isfinite(output).all()):
+        return _all_lost("the function gives NaN or infinity at this input")
+    J = function_map(function, x, batch=batch).tall
+    if J.columns <= max_dense and 16 * J.rows * J.columns <= max_bytes:
+        return findings_of_matrix(_columns(J, batch), eps=J.eps)
+    return _by_products(J, max_bytes, seed)
+
+
+def findings_of_matrix(columns: Tensor, *, eps: float) -> dict[str, Finding]:
+    """Measure a matrix, with ½ log det JᵀJ.
+
+    Args:
+        columns: (p, m) float64, the p columns of J as rows.
+        eps: relative rounding error of the arithmetic that they come from.
+
+    Returns:
+        As `rectangular_measures`; where p > m, or where columns are dependent, `half_logdet` is `SINGULAR`.
+    """
+    p, m = columns.shape
+    dtype = "float64" if eps < 1e-10 else "float32"
+    # singular values of the triangular factor: those of J, and Jᵀ J with its squared condition is never formed
+    small = torch.linalg.qr(columns.mT, mode="r").R if m > p else columns
+    sigma = torch.linalg.svdvals(small)
+    largest = float(sigma[0])
+    tolerance = max(p, m) * eps * largest
+    error = tolerance
+    smallest = float(sigma[-1]) if m >= p else 0.0
+    found = {
+        "rank": _rank(sigma, tolerance, dtype),
+        "sigma_min": Finding(smallest, error=error, dtype=dtype),
+        "sigma_max": Finding(largest, error=error, dtype=dtype),
+    }
+    if smallest <= tolerance:
+        reason = (
+            f"J has {p} columns and {m} rows: its columns are dependent"
+            if m < p
+            else f"sigma_min is not above rounding error ({tolerance:.1e}): the columns are numerically dependent"
+        )
+        half = Finding.missing(Status.SINGULAR, reason, Evidence.EXACT)
+    else:
+        half = Finding(float(sigma.log().sum()), error=float((error / sigma).sum()), dtype=dtype)
+    return {"rank": found["rank"], "half_logdet": half, **found}
+
+
+def _rank(sigma: Tensor, tolerance: float, dtype: str) -> Finding:
+    """The number of singular values above max(m, n)·eps·sigma_max, undetermined where one is near that."""
+    least, most = (int((sigma > tolerance * factor).sum()) for factor in (_RANK_MARGIN, 1 / _RANK_MARGIN))
+    value = int((sigma > tolerance).sum())
+    if least == most or float(sigma[0]) == 0:
+        return Finding(value, dtype=dtype, reason=f"singular values above {tolerance:.1e} count")
+    return Finding(
+        value,
+        Evidence.EXACT,
+        Status.UNDETERMINED,
+        interval=(least, most),
+        dtype=dtype,
+        reason=f"{most - least} singular values are within a factor of {_RANK_MARGIN} of rounding error",
+    )
+
+
+def _by_products(J: LinearMap, max_bytes: float, seed: int) -> dict[str, Finding]:
+    half = half_logdet_by_lanczos(J, probes=_PROBES, max_steps=_STEPS, max_bytes=max_bytes, seed=seed)
+    probes = min(_PROBES, J.columns)
+    room = int(max_bytes / (8 * probes * (J.rows + J.columns)))
+    reduced = Bidiagonalization(J, random_frame(probes, J.columns, seed, J.device), max(1, min(_STEPS, room)))
+    reduced.extend(_STEPS)
+    rules = rules_of(reduced)
+    mass = eigenvector_mass(probes, J.columns)
+    rounding = J.eps * max(J.rows, J.columns) * rules.largest
+    dtype = "float64" if J.eps < 1e-10 else "float32"
+    largest = Finding(
+        rules.largest,
+        Evidence.ESTIMATED,
+        interval=(rules.largest - rounding, rules.sigma_max_below(mass) + rounding),
+        dtype=dtype,
+        seed=seed,
+        reason="the upper end fails with probability below 0.2 %",
+    )
+    low = rules.sigma_min_above(mass, min(rounding, rules.smallest))
+    return {
+        "rank": _rank_by_products(J, low, rounding, seed),
+        "half_logdet": half,
+        "sigma_min": _sigma_min_by_products(rules, low, rounding, dtype, seed),
+        "sigma_max": largest,
+    }
+
+
+def _rank_by_products(J: LinearMap, low: float, rounding: float, seed: int) -> Finding:
+    if low > rounding:
+        return Finding(
+            J.columns,
+            Evidence.ESTIMATED,
+            seed=seed,
+            reason=f"full: sigma_min is above {low:.2e} except with probability 0.2 %",
+        )
+    return Finding.missing(
+        Status.NOT_CONVERGED,
+        f"products do not tell the rank of a matrix of {J.rows} x {J.columns} whose small singular values they do not "
+        "exclude; a larger max_dense computes it",
+    )
+
+
+def _sigma_min_by_products(rules: Rules, low: float, rounding: float, dtype: str, seed: int) -> Finding:
+    high = rules.smallest
+    resolved = low > rounding and high <= _RESOLVED * low
+    return Finding(
+        high,
+        Evidence.ESTIMATED,
+        Status.OK if resolved else Status.NOT_CONVERGED,
+        interval=(low if low > rounding else 0.0, high + rounding),
+        dtype=dtype,
+        seed=seed,
+        reason="the value is an upper bound; the lower end of the interval fails with probability below 0.2 %",
+    )
+
+
+def _columns(J: LinearMap, batch: int) -> Tensor:
+    """Return (columns, rows): every column of J."""
+    parts = []
+    for start in range(0, J.columns, batch):
+        stop = min(start + batch, J.columns)
+        ones = torch.zeros(stop - start, J.columns, dtype=torch.float64, device=J.device)
+        ones[torch.arange(stop - start), torch.arange(start, stop)] = 1
+        parts.append(J.apply(ones))
+    return torch.cat(parts)
+
+
+def _all_lost(reason: str) -> dict[str, Finding]:
+    return dict.fromkeys(RECTANGULAR_QUANTITIES, Finding.missing(Status.ERROR, reason))
