@@ -355,3 +355,28 @@ def test_the_seed_decides() -> None:
     J = matrix_map(square_gaussian(50, np.random.default_rng(0)))
     assert half_logdet_by_lanczos(J, seed=3) == half_logdet_by_lanczos(J, seed=3)
     assert half_logdet_by_lanczos(J, seed=3) != half_logdet_by_lanczos(J, seed=4)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_single_precision_products_widen_the_interval(unit_of: Callable[..., Any], seed: int) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    weights = [torch.randn(3, 3, 3, 3, generator=generator) * 0.3 for _ in "12"]
+    operations = [
+        (torch.conv2d, (weights[0], None, 1, 1), {}),
+        (F.relu, (), {}),
+        (torch.conv2d, (weights[1], None, 1, 1), {}),
+    ]
+    x = torch.randn(3, 6, 5, generator=generator)
+    unit = unit_of(operations, (3, 6, 5))
+    found = half_logdet_by_lanczos(linearized_map(UnitJacobian(unit).at(x)), probes=90, seed=seed)
+    exact = float(torch.linalg.slogdet(unit.jacobian(x).double())[1])
+    assert found.dtype == "float32"
+    assert covered(found, exact)
+
+
+def test_a_floor_at_sigma_min_and_a_complete_space_leave_rounding_only() -> None:
+    matrix = ill_conditioned(30, np.random.default_rng(0))
+    sigma = np.linalg.svd(matrix)[1]
+    found = half_logdet_by_lanczos(matrix_map(matrix), probes=30, sigma_floor=float(sigma[-1]))
+    assert found.value == pytest.approx(float(np.log(sigma).sum()), abs=1e-5)
+    assert covered(found, float(np.log(sigma).sum()))

@@ -90,7 +90,9 @@ def _bracket(
     floor, known = rounding, sigma_floor is not None
     if sigma_floor is not None:
         floor = min(max(sigma_floor, rounding), rules.smallest)
+    # the mass that an eigenvector has in the probes does not change with the steps: looking again costs no more risk
     floor = max(floor, rules.sigma_min_above(eigenvector_mass(count, n), floor))
+    floor = min(floor, rules.smallest * (1 - 1e-6))  # a node of both kinds has no weights
     upper, lower = rules.gauss(), rules.radau(floor)
     guess = rules.radau(max(floor, rules.smallest / 2))
     high = n * float(upper.mean.mean())
