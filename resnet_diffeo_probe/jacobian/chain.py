@@ -143,7 +143,8 @@ def read_chain(branch: fx.GraphModule, in_shape: Shape) -> BranchChain:
 def _example(branch: fx.GraphModule) -> Tensor:
     tensors = (*branch.parameters(), *branch.buffers())
     example = next((p for p in tensors if p.is_floating_point()), None)
-    return torch.zeros(()) if example is None else example.detach()
+    # without any parameter nothing says in which arithmetic to compute: in the more exact one
+    return torch.zeros((), dtype=torch.float64) if example is None else example.detach()
 
 
 class _ChainReader:
