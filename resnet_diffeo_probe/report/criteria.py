@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
+from resnet_diffeo_probe.report.quantities import INVERSE
+
 __all__ = ["Criterion", "criteria_for"]
 
 
@@ -138,16 +140,38 @@ _ALL = (
     ),
     Criterion(
         key="inverse_error",
-        quantities=("inverse_error",),
+        quantities=INVERSE,
         title="Inverse error",
-        definition=Markup("‖φ⁻¹(φ(x)) − x‖ / ‖x‖: how far the inverse returns from where it started."),
-        threshold="The rounding error of the arithmetic times the condition number of J.",
+        definition=Markup(
+            "‖φ⁻¹(φ(x)) − x‖ / ‖x‖: how far the inverse returns from where it started. Of y = x + F(x) there "
+            "are three inverses: <i>Euler</i>, one backward step y − F(y), the paper's; <i>fixed point</i>, "
+            "x ← y − F(x) until it stands still; <i>exact</i>, Newton's method with the exact Jacobian."
+        ),
+        threshold="For the exact inverse and the fixed point: the rounding error of the arithmetic times the "
+        "condition number of J. For the Euler step there is none: its error is of the size of ‖J_F·F‖/‖x‖, and "
+        "tells how far the unit is from a step of a flow, not whether it has an inverse.",
         origin="Equations 9–10 of the paper; a fixed point that returns elsewhere is itself a second "
         "preimage.",
-        normal="10⁻¹⁴ to 10⁻⁸ in float64.",
+        normal="Exact and fixed point: 10⁻¹⁴ to 10⁻⁸ in float64. Euler: 10⁻⁴ to 10⁻¹ in the spiral networks.",
         causes="Not converged: F does not contract there. A large error: a fold, or a tiny σ_min.",
         advice="A run that did not converge is marked, not dropped; it does not prove that there is no "
         "inverse.",
+    ),
+    Criterion(
+        key="certified_radius",
+        quantities=("certified_radius_l2", "certified_radius_linf"),
+        title="Certified radius",
+        definition=Markup(
+            "The largest radius of a ball around the input for which it was proven that x + F(x) is injective "
+            "on the ball; <i>L</i><sub>2</sub> measures it by Euclidean distance, <i>L</i><sub>∞</sub> by the "
+            "largest coordinate."
+        ),
+        threshold="0: nothing is proven around that input. ∞: the unit is injective on all of Rⁿ.",
+        origin="Every Jacobian that occurs in the ball, with whatever slopes its activations can have there, is "
+        "kept regular by a norm bound of the hidden units that may change.",
+        normal="Small against ‖x‖: a proof for a whole ball is much stronger than a sign at a point.",
+        causes="Small radii: a tiny σ_min, or many hidden units close to their kink.",
+        advice="Compare it with the distance of the nearest proven fold, where there is one.",
     ),
 )
 

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
+from resnet_diffeo_probe.report.bands import Band, bands_for, words
 from resnet_diffeo_probe.report.panel import Column, Panel, draw_panel
-from resnet_diffeo_probe.report.quantities import DENSITY
+from resnet_diffeo_probe.report.quantities import DENSITY, INVERSE
 from resnet_diffeo_probe.report.summary import value_of
 from resnet_diffeo_probe.report.text import label, number, percent, plural, visible
 from resnet_diffeo_probe.report.units import Unit
@@ -26,6 +27,7 @@ class Chart:
     svg: Markup
     caption: str
     criterion: str
+    has_bands: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,29 +82,55 @@ _PLANS = (
         "Coordinates of x + F(x) that the activation after the addition sets to 0.",
         Panel(limits=(0.0, 1.0), percent=True),
     ),
+    _Plan(
+        "inverse_error_euler",
+        Markup("Inverse error of a backward Euler step"),
+        "inverse_error",
+        "‖y − F(y) − x‖/‖x‖, logarithmic: the paper’s inverse.",
+        Panel(log=True),
+    ),
+    _Plan(
+        "inverse_error_fixed_point",
+        Markup("Inverse error of the fixed point"),
+        "inverse_error",
+        "Logarithmic; values and medians of the runs that converged. ▲: a run did not.",
+        Panel(log=True),
+    ),
+    _Plan(
+        "inverse_error_exact",
+        Markup("Inverse error of the exact inverse"),
+        "inverse_error",
+        "Logarithmic; values and medians of the runs that converged. ▲: a run did not.",
+        Panel(log=True),
+    ),
 )
 
 
-def depth_charts(units: Sequence[Unit]) -> list[Chart]:
-    """Return the charts of quantities of which at least one value is stored, in the order of the report."""
+def depth_charts(units: Sequence[Unit], *, references: bool = False) -> list[Chart]:
+    """Return the charts of quantities of which at least one value is stored, in the order of the report.
+
+    Args:
+        units: in network order.
+        references: draw where the units of spiral networks lie, for the quantities that compare.
+    """
     charts = []
     for plan in _PLANS:
         columns = [_column(unit, plan) for unit in units]
         if not any(column.values for column in columns):
             continue
-        alt = _alt(plan, units, columns)
-        svg = draw_panel(plan.panel, columns, prefix=f"depth-{plan.key}", alt=alt)
-        charts.append(Chart(plan.key, plan.title, svg, plan.caption, plan.criterion))
+        bands = bands_for(plan.key) if references else ()
+        alt = _alt(plan, units, columns, bands)
+        svg = draw_panel(plan.panel, columns, prefix=f"depth-{plan.key}", alt=alt, bands=bands)
+        charts.append(Chart(plan.key, plan.title, svg, plan.caption, plan.criterion, bool(bands)))
     return charts
 
 
 def _column(unit: Unit, plan: _Plan) -> Column:
+    summary = unit.summary(plan.key)
+    values, median = summary.values, summary.median
     if plan.key == "negative_share":
         median = unit.negative_share
-        values: tuple[float, ...] = () if median is None else (median,)
-    else:
-        summary = unit.summary(plan.key)
-        values, median = summary.values, summary.median
+        values = () if median is None else (median,)
     return Column(
         label=label(unit.name),
         values=values,
@@ -110,6 +138,7 @@ def _column(unit: Unit, plan: _Plan) -> Column:
         signs=_signs(unit) if plan.panel.by_sign else (),
         glyph=_glyph(unit) if plan.panel.signs else "",
         absent=_absence(unit) if not values else "",
+        diverged=plan.key in INVERSE and any(status == "not_converged" for status, _ in summary.statuses),
     )
 
 
@@ -137,19 +166,22 @@ def _glyph(unit: Unit) -> str:
     return ""
 
 
-def _alt(plan: _Plan, units: Sequence[Unit], columns: Sequence[Column]) -> str:
+def _alt(plan: _Plan, units: Sequence[Unit], columns: Sequence[Column], bands: Sequence[Band]) -> str:
     write = percent if plan.panel.percent else number
     parts = []
     for unit, column in zip(units, columns, strict=True):
         name = visible(unit.name)
         if not column.values:
-            parts.append(f"{name} {column.absent}")
+            parts.append(f"{name} {'not converged' if column.diverged else column.absent}")
             continue
         text = f"{name} {column.glyph} {write(column.median)}".replace("  ", " ")
         if len(column.values) > 1:
             text += f" [{write(min(column.values))}, {write(max(column.values))}]"
         infinite = sum(map(math.isinf, column.values))
-        parts.append(f"{text}, {infinite} infinite" if infinite else text)
+        text += f", {infinite} infinite" if infinite else ""
+        parts.append(f"{text}, not all converged" if column.diverged else text)
     title = plan.title.striptags()
     kind = "value" if plan.panel.bars else "median [least, greatest]"
-    return f"{title}, {kind} for each of {plural(len(units), 'unit')}: {'; '.join(parts)}."
+    return (
+        f"{title}, {kind} for each of {plural(len(units), 'unit')}: {'; '.join(parts)}.{words(bands, write)}"
+    )

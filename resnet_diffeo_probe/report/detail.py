@@ -12,7 +12,7 @@ from resnet_diffeo_probe.report.summary import Summary, value_of
 from resnet_diffeo_probe.report.text import count, duration, number, plural, shape
 from resnet_diffeo_probe.report.units import Unit, Verdict
 
-__all__ = ["Cell", "Detail", "basis_of", "detail_of"]
+__all__ = ["Cell", "Detail", "basis_of", "detail_of", "plain"]
 
 Row = Mapping[str, Any]
 _PLAN_FIRST = ("method", "cut")
@@ -105,7 +105,7 @@ def _facts(unit: Unit) -> list[tuple[str, str]]:
         ("shape", f"{shape(record['input_shape'])} → {shape(record['output_shape'])}"),
         ("dimension n", count(record["dimension"])),
         ("inputs", f"{count(record['done'])} of {count(record['planned'])} done"),
-        *((key.replace("_", " "), _plain(plan[key])) for key in planned),
+        *((key.replace("_", " "), plain(plan[key])) for key in planned),
         ("time", duration(record["seconds"])),
     ]
 
@@ -115,7 +115,7 @@ def basis_of(verdict: Verdict) -> list[tuple[str, str]]:
     evidence = dict(verdict.evidence)
     named = evidence.pop("inputs", [])
     basis = [("inputs", _some(named))] if named else []
-    return basis + [(key.replace("_", " "), _plain(value)) for key, value in sorted(evidence.items())]
+    return basis + [(key.replace("_", " "), plain(value)) for key, value in sorted(evidence.items())]
 
 
 def _some(names: list[str], most: int = 8) -> str:
@@ -123,13 +123,14 @@ def _some(names: list[str], most: int = 8) -> str:
     return shown if len(names) <= most else f"{shown} and {len(names) - most:,} more"
 
 
-def _plain(value: Any) -> str:
+def plain(value: Any) -> str:
+    """Return a stored value as text."""
     if isinstance(value, str):
         return value
     if isinstance(value, int | float) and not isinstance(value, bool):
         return number(value)
     if isinstance(value, list) and not any(isinstance(item, list | dict) for item in value):
-        return ", ".join(map(_plain, value))
+        return ", ".join(map(plain, value))
     return json.dumps(value, ensure_ascii=False)
 
 

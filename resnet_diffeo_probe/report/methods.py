@@ -8,6 +8,8 @@ from typing import Any
 
 from markupsafe import Markup
 
+from resnet_diffeo_probe.report.quantities import INVERSE
+
 __all__ = ["Methods", "Reference", "methods_for"]
 
 _DID_NOT_RUN = ("not_run", "not_applicable")
@@ -81,6 +83,12 @@ _WORKS = {
             "Residual Networks. ICML 2019.",
             "https://arxiv.org/abs/1811.00995",
         ),
+        Reference(
+            "gram",
+            "B. Delattre, Q. Barthélemy, A. Araujo, A. Allauzen. Efficient Bound of Lipschitz Constant for "
+            "Convolutional Layers by Gram Iteration. ICML 2023.",
+            "https://arxiv.org/abs/2305.16173",
+        ),
     )
 }
 
@@ -100,6 +108,9 @@ def methods_for(result: Mapping[str, Any]) -> Methods:
     conclusions = _conclusions(proven, result, methods)
     if conclusions:
         methods.paragraphs.append(conclusions)
+    further = _further(result, methods)
+    if further:
+        methods.paragraphs.append(further)
     return methods
 
 
@@ -162,7 +173,7 @@ def _spectrum(result: Mapping[str, Any], ran: set[str], methods: Methods) -> Mar
         text += Markup(
             "The critical step is h* = −1/λ with λ the leftmost real eigenvalue of the Jacobian of F, {how}. "
         ).format(how=how)
-    if "inverse_error" in ran:
+    if ran & set(INVERSE):
         text += Markup("Inverses were computed iteratively {iresnet} and compared with the input. ").format(
             iresnet=methods.cite("iresnet")
         )
@@ -190,4 +201,32 @@ def _conclusions(proven: set[str], result: Mapping[str, Any], methods: Methods) 
             "Where no violation was found, the violating share of inputs is bounded at 95 % by the "
             "exact binomial limit {binomial}, which takes the inputs for a random sample. "
         ).format(binomial=methods.cite("binomial"))
+    return text
+
+
+def _further(result: Mapping[str, Any], methods: Methods) -> Markup:
+    text = Markup("")
+    proofs = sum(witness["is_proof"] for witness in result.get("witnesses", ()))
+    if proofs:
+        text += Markup(
+            "{} of different points with one image {} found and checked in float64 by running the map itself. "
+        ).format("One pair" if proofs == 1 else f"{proofs} pairs", "was" if proofs == 1 else "were")
+    scopes = {certificate["scope"] for certificate in result.get("certificates", ())}
+    if "global" in scopes:
+        text += Markup(
+            "Lipschitz constants of the branches were bounded from above layer by layer {gram}; below 1 they "
+            "certify a bijection {iresnet}. "
+        ).format(gram=methods.cite("gram"), iresnet=methods.cite("iresnet"))
+    if "local" in scopes:
+        text += Markup(
+            "Balls of injectivity around inputs were certified by bounds over all slopes in them. "
+        )
+    if result.get("references"):
+        text += Markup(
+            "Units were placed among those of the spiral networks of {flows}, trained anew over many seeds. "
+        ).format(flows=methods.cite("flows"))
+    if result.get("refinement"):
+        text += Markup(
+            "In the refinement test, residual steps were replaced by finer integration of the same field. "
+        )
     return text

@@ -9,11 +9,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from resnet_diffeo_probe.references import CALIBRATION_NOTE
 from resnet_diffeo_probe.report.criteria import Criterion, criteria_for
 from resnet_diffeo_probe.report.depth import Chart, depth_charts
 from resnet_diffeo_probe.report.detail import Detail, basis_of, detail_of
 from resnet_diffeo_probe.report.methods import Methods, methods_for
-from resnet_diffeo_probe.report.quantities import DENSITY, Quantity, quantity
+from resnet_diffeo_probe.report.places import Places, places_of
+from resnet_diffeo_probe.report.proofs import Proofs, proofs_of
+from resnet_diffeo_probe.report.quantities import DENSITY, INVERSE, Quantity, quantity
+from resnet_diffeo_probe.report.refinement import Refinement, refinement_of
 from resnet_diffeo_probe.report.states import MAPS, STATES, State
 from resnet_diffeo_probe.report.table import units_csv
 from resnet_diffeo_probe.report.text import plural, visible
@@ -22,7 +26,7 @@ from resnet_diffeo_probe.report.units import Unit, Verdict, network_verdicts, un
 __all__ = ["Page", "page_of"]
 
 #: The quantities of the unit table, each a column where the result has it.
-_COLUMNS = (DENSITY, "sigma_min", "critical_step", "residual_ratio", "clipped_fraction", "inverse_error")
+_COLUMNS = (DENSITY, "sigma_min", "critical_step", "residual_ratio", "clipped_fraction")
 #: Cells in all tables of inputs together, about 45 bytes each; 100 inputs on 16 units have a third of it.
 _MOST_CELLS = 60_000
 
@@ -41,6 +45,10 @@ class Page:
     states: list[State]
     columns: list[Quantity]
     charts: list[Chart]
+    proofs: Proofs
+    places: Places | None
+    refinement: Refinement | None
+    calibration_note: str
     criteria: list[Criterion]
     details: list[Detail]
     methods: Methods
@@ -63,12 +71,12 @@ def page_of(result: Mapping[str, Any]) -> Page:
         verdicts=[(verdict, basis_of(verdict)) for verdict in network_verdicts(result)],
         tallies=_tallies(units),
         states=list(STATES.values()),
-        columns=[
-            quantity(key)
-            for key in _COLUMNS
-            if key in measured or (key == DENSITY and "logabsdet" in measured)
-        ],
-        charts=depth_charts(units),
+        columns=_columns(measured),
+        charts=depth_charts(units, references=bool(result.get("references"))),
+        proofs=proofs_of(result, units),
+        places=places_of(result, units),
+        refinement=refinement_of(result, units),
+        calibration_note=CALIBRATION_NOTE,
         criteria=criteria_for(measured),
         details=[
             detail_of(unit, result["inputs"], is_open=unit is first, most_inputs=most_inputs)
@@ -78,6 +86,12 @@ def page_of(result: Mapping[str, Any]) -> Page:
         csv="data:text/csv;charset=utf-8;base64," + base64.b64encode(units_csv(result).encode()).decode(),
         provenance=_provenance(result),
     )
+
+
+def _columns(measured: set[str]) -> list[Quantity]:
+    """Return the quantities of the unit table; of the inverse errors the most telling one."""
+    keys = [key for key in _COLUMNS if key in measured or (key == DENSITY and "logabsdet" in measured)]
+    return [quantity(key) for key in (*keys, *[key for key in INVERSE if key in measured][:1])]
 
 
 def _incomplete(units: list[Unit]) -> str | None:

@@ -16,6 +16,7 @@ from matplotlib.path import Path
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
 
 from resnet_diffeo_probe.report import svg
+from resnet_diffeo_probe.report.bands import Band, draw_bands
 from resnet_diffeo_probe.report.text import number, percent, power
 
 __all__ = ["Column", "Panel", "draw_panel"]
@@ -38,6 +39,8 @@ class Column:
     signs: tuple[int, ...] = ()
     glyph: str = ""
     absent: str = ""
+    #: a run ended without a value that the axis could show: it is marked at the top
+    diverged: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +56,7 @@ class Panel:
         bars: one bar a unit instead of dashes and a median.
         by_sign: dashes coloured by the sign of the determinant.
         signs: a row of sign glyphs above.
+        spans: the least and the greatest value of a unit are joined, and have no median.
     """
 
     log: bool = False
@@ -63,9 +67,12 @@ class Panel:
     bars: bool = False
     by_sign: bool = False
     signs: bool = False
+    spans: bool = False
 
 
-def draw_panel(panel: Panel, columns: Sequence[Column], *, prefix: str, alt: str) -> Markup:
+def draw_panel(
+    panel: Panel, columns: Sequence[Column], *, prefix: str, alt: str, bands: Sequence[Band] = ()
+) -> Markup:
     """Return the panel as inline SVG.
 
     Args:
@@ -73,19 +80,21 @@ def draw_panel(panel: Panel, columns: Sequence[Column], *, prefix: str, alt: str
         columns: one a unit, in network order; at least one has values.
         prefix: for unique ids.
         alt: the text alternative.
+        bands: where the units of reference networks lie, drawn behind.
     """
     with mpl.rc_context(svg.STYLE):
         figure = Figure(figsize=_SIZE)
         bottom = _room_for_labels(columns)
         axes = figure.add_axes((_LEFT, bottom, _WIDTH, _TOP - bottom))
         axes.set_xlim(-0.6, len(columns) - 0.4)
-        low, high = _limits(panel, columns)
+        low, high = _limits(panel, columns, bands)
         if panel.log:
             axes.set_yscale("log")
         axes.set_ylim(low, high)
         _ticks(axes, panel, columns, low, high)
         axes.grid(axis="y", color=svg.GRID, linewidth=0.8)
         axes.set_axisbelow(True)
+        draw_bands(axes, bands, high)
         _mark_absent(axes, columns)
         if panel.line is not None:
             axes.axhline(panel.line, color=svg.MUTED, linewidth=1.1, dashes=(4, 2), zorder=1.5)
@@ -93,7 +102,10 @@ def draw_panel(panel: Panel, columns: Sequence[Column], *, prefix: str, alt: str
             _draw_bars(axes, columns)
         else:
             _draw_dashes(axes, panel, columns)
-            _draw_medians(axes, panel, columns)
+            if panel.spans:
+                _draw_spans(axes, panel, columns)
+            else:
+                _draw_medians(axes, panel, columns)
             _draw_beyond(axes, panel, columns)
         if panel.signs:
             _draw_glyphs(axes, columns)
@@ -109,11 +121,12 @@ def _drawable(panel: Panel, value: float) -> bool:
     return math.isfinite(value) and (value > 0 or not panel.log)
 
 
-def _limits(panel: Panel, columns: Sequence[Column]) -> tuple[float, float]:
+def _limits(panel: Panel, columns: Sequence[Column], bands: Sequence[Band]) -> tuple[float, float]:
     if panel.limits is not None:
         return panel.limits
     values = [value for column in columns for value in column.values if _drawable(panel, value)]
     values += [value for value in (panel.line, panel.floor) if value is not None]
+    values += [edge for band in bands for edge in (band.low, band.high) if _drawable(panel, edge)]
     low, high = min(values, default=1.0), max(values, default=1.0)
     if panel.log:
         # a margin of 6 %, and at least a decade in all; floats end near 1e±308
@@ -207,6 +220,13 @@ def _draw_dashes(axes: Any, panel: Panel, columns: Sequence[Column]) -> None:
         )
 
 
+def _draw_spans(axes: Any, panel: Panel, columns: Sequence[Column]) -> None:
+    for place, column in enumerate(columns):
+        drawn = [value for value in column.values if _drawable(panel, value)]
+        if len(drawn) > 1:
+            axes.plot([place, place], [min(drawn), max(drawn)], color=svg.BLUE, linewidth=1.4, zorder=2)
+
+
 def _draw_medians(axes: Any, panel: Panel, columns: Sequence[Column]) -> None:
     shown = [c.median if c.median is not None and _drawable(panel, c.median) else math.nan for c in columns]
     axes.plot(range(len(columns)), shown, color=svg.INK, linewidth=1, marker="o", markersize=4, zorder=3)
@@ -218,7 +238,11 @@ def _draw_beyond(axes: Any, panel: Panel, columns: Sequence[Column]) -> None:
         (0.985, "^", svg.MUTED, lambda value: value == math.inf),
         (0.015, "v", svg.ORANGE, lambda value: value == -math.inf or (panel.log and value <= 0)),
     ):
-        places = [place for place, column in enumerate(columns) if any(map(test, column.values))]
+        places = [
+            place
+            for place, column in enumerate(columns)
+            if any(map(test, column.values)) or (column.diverged and marker == "^")
+        ]
         if places:
             axes.plot(
                 places,

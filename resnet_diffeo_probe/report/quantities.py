@@ -9,10 +9,12 @@ from markupsafe import Markup
 
 from resnet_diffeo_probe.report.text import MINUS, number, percent
 
-__all__ = ["DENSITY", "QUANTITIES", "Quantity", "in_order", "quantity"]
+__all__ = ["DENSITY", "INVERSE", "QUANTITIES", "Quantity", "in_order", "quantity"]
 
 #: log|det| divided by the dimension: the one quantity that the report derives from a stored one.
 DENSITY = "logabsdet_per_dimension"
+#: Errors of the inverse, the most telling first: of these a table shows the first that was measured.
+INVERSE = ("inverse_error_exact", "inverse_error_euler", "inverse_error_fixed_point", "inverse_error")
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +66,27 @@ _KNOWN = (
     ),
     Quantity("sign_margin", Markup("margin"), "bound on ‖I − J·J⁻¹‖; the sign is certain below 1"),
     Quantity("inverse_error", Markup("inverse error"), "relative error of the inverse"),
+    Quantity(
+        "inverse_error_euler",
+        Markup("inv. error, Euler"),
+        "relative error of the backward Euler step y − F(y)",
+    ),
+    Quantity(
+        "inverse_error_fixed_point",
+        Markup("inv. error, fixed point"),
+        "relative error of the fixed point of y − F",
+    ),
+    Quantity("inverse_error_exact", Markup("inv. error, exact"), "relative error of the exact inverse"),
+    Quantity(
+        "certified_radius_l2",
+        Markup("radius <i>L</i><sub>2</sub>"),
+        "certified radius of injectivity, Euclidean",
+    ),
+    Quantity(
+        "certified_radius_linf",
+        Markup("radius <i>L</i><sub>∞</sub>"),
+        "certified radius of injectivity, largest coordinate",
+    ),
 )
 
 QUANTITIES: dict[str, Quantity] = {known.key: known for known in _KNOWN}

@@ -90,6 +90,7 @@ def _environment() -> jinja2.Environment:
         lstrip_blocks=True,
     )
     environment.filters.update(
+        capitalize_first=lambda words: words[:1].upper() + words[1:],
         count=text.count,
         duration=text.duration,
         number=text.number,
@@ -119,8 +120,8 @@ def _visible(value: Any) -> Any:
 
 
 def _embedded(result: Mapping[str, Any]) -> Markup:
-    """Return the result without its measurements as JSON that cannot end the element it stands in."""
-    kept = {key: value for key, value in result.items() if key != "measurements"}
+    """Return the result as JSON that cannot end the element it stands in, without the rows that every input adds."""
+    kept = {key: value for key, value in result.items() if key not in ("measurements", "certificates")}
     dumped = json.dumps(kept, allow_nan=False, ensure_ascii=True, separators=(",", ":"))
     for character in "<>&":
         dumped = dumped.replace(character, f"\\u{ord(character):04x}")

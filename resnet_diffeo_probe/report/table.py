@@ -22,6 +22,9 @@ _MEDIANS = (
     "residual_ratio",
     "clipped_fraction",
     "inverse_error",
+    "inverse_error_euler",
+    "inverse_error_fixed_point",
+    "inverse_error_exact",
 )
 _COLUMNS = (
     "index",

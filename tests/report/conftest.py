@@ -7,16 +7,29 @@ from pathlib import Path
 
 import pytest
 
+
 # test folders are no packages: a module beside the tests is loaded by its place
-_SPEC = importlib.util.spec_from_file_location("report_sample", Path(__file__).with_name("sample.py"))
-sample = importlib.util.module_from_spec(_SPEC)
-_SPEC.loader.exec_module(sample)
+def _beside(name):
+    spec = importlib.util.spec_from_file_location(f"report_{name}", Path(__file__).with_name(f"{name}.py"))
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+sample = _beside("sample")
+sample_evidence = _beside("sample_evidence")
 
 
 @pytest.fixture(scope="session")
 def make():
     """The generator of results, as a fixture: test modules cannot import one another."""
     return sample.make_result
+
+
+@pytest.fixture(scope="session")
+def make_full():
+    """The same with witnesses, certificates, references and refinements."""
+    return lambda *args, **options: sample_evidence.add_evidence(sample.make_result(*args, **options))
 
 
 @pytest.fixture(scope="session")
