@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import torch
+from threadpoolctl import threadpool_limits
 from torch import Tensor
 
 from resnet_diffeo_probe.analysis.plan import Plan, UnitPlan
@@ -222,6 +223,8 @@ def one_thread() -> Iterator[None]:
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        yield
+        # scipy's own BLAS would start as many threads as there are cores for each worker, and they would spin
+        with threadpool_limits(limits=1, user_api="blas"):
+            yield
     finally:
         torch.set_num_threads(before)
