@@ -73,7 +73,8 @@ def findings_of_matrix(columns: Tensor, *, eps: float) -> dict[str, Finding]:
         eps: relative rounding error of the arithmetic that they come from.
 
     Returns:
-        As `rectangular_measures`; where p > m, or where columns are dependent, `half_logdet` is `SINGULAR`.
+        As `rectangular_measures`, with errors of the size of max(m, p)·eps·sigma_max; where p > m, or where columns
+        are dependent, `half_logdet` is `SINGULAR`.
     """
     p, m = columns.shape
     dtype = "float64" if eps < 1e-10 else "float32"
@@ -126,12 +127,11 @@ def _by_products(J: LinearMap, max_bytes: float, seed: int) -> dict[str, Finding
     rules = rules_of(reduced)
     mass = eigenvector_mass(probes, J.columns)
     rounding = J.eps * max(J.rows, J.columns) * rules.largest
-    dtype = "float64" if J.eps < 1e-10 else "float32"
     largest = Finding(
         rules.largest,
         Evidence.ESTIMATED,
         interval=(rules.largest - rounding, rules.sigma_max_below(mass) + rounding),
-        dtype=dtype,
+        dtype=J.dtype,
         seed=seed,
         reason="the upper end fails with probability below 0.2 %",
     )
@@ -139,7 +139,7 @@ def _by_products(J: LinearMap, max_bytes: float, seed: int) -> dict[str, Finding
     return {
         "rank": _rank_by_products(J, low, rounding, seed),
         "half_logdet": half,
-        "sigma_min": _sigma_min_by_products(rules, low, rounding, dtype, seed),
+        "sigma_min": _sigma_min_by_products(rules, low, rounding, J.dtype, seed),
         "sigma_max": largest,
     }
 

@@ -55,6 +55,22 @@ class SideBySide(nn.Module):
         return self.after(torch.cat([self.left(x), self.right(x)], dim=1))
 
 
+class Gated(nn.Module):
+    """Squeeze and excitation, with shapes that are read off the batch."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem, self.first, self.second = (nn.Conv2d(c, 3, 3, padding=1) for c in (2, 3, 3))
+        self.gate = nn.Linear(3, 3)
+        self.after = Block(3, 3, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.stem(x)
+        branch = self.second(torch.relu(self.first(x)))
+        gate = torch.sigmoid(self.gate(branch.mean((2, 3)).view(x.shape[0], -1))).view(x.shape[0], 3, 1, 1)
+        return self.after((x + branch * gate).reshape(x.size(0), -1).view(x.size(0), *x.shape[1:]))
+
+
 class PreActivation(nn.Module):
     """The next shortcut reads the raw sum."""
 
@@ -93,7 +109,7 @@ def oracle(network: Discovery, x: Tensor, unit: str) -> Tensor:
     return dense_jacobian(to_unit, x)
 
 
-@pytest.mark.parametrize(("network", "units"), [(Chain, 3), (SideBySide, 3), (PreActivation, 2)])
+@pytest.mark.parametrize(("network", "units"), [(Chain, 3), (SideBySide, 3), (PreActivation, 2), (Gated, 2)])
 def test_every_depth_is_the_dense_jacobian_of_the_network(network: type[nn.Module], units: int) -> None:
     found, x = discovered(network())
     assert len(found.units) == units

@@ -2,8 +2,8 @@
 
 Bai, Fahey and Golub, J. Comput. Appl. Math. 74 (1996); Ubaru, Chen and Saad, SIAM J. Matrix Anal. Appl. 38 (2017).
 Own code, since matfree and traceax are for JAX, and GPyTorch's linear_operator and curvlinops, on torch, square the
-condition and give a number without an interval. Deflation (Hutch++, XTrace) is left out: the logarithms of a unit's
-singular values are spread over all of the spectrum, where a low-rank part saves nothing.
+condition and give a number without an interval. Deflation (Hutch++, XTrace) is left out: it sketches the range of
+log JᵀJ, and a unit's logarithms are spread over the whole spectrum, where few probes deflate little.
 """
 
 from __future__ import annotations
@@ -71,11 +71,11 @@ def half_logdet_by_lanczos(
                 None,
                 Evidence.ESTIMATED,
                 Status.UNDETERMINED,
-                dtype=_dtype(J),
+                dtype=J.dtype,
                 seed=seed,
                 reason="the matrix is singular to rounding error: its log-determinant is not known",
             )
-        found = _bracket(rules, n, rounding, sigma_floor, seed, _dtype(J))
+        found = _bracket(rules, n, rounding, sigma_floor, seed, J.dtype)
         finding, truncation, chance = found
         if reduced.finished or truncation <= _TRUNCATION_SHARE * chance:
             return finding
@@ -119,7 +119,3 @@ def _bracket(
         reason=reason,
     )
     return finding, high - low, chance_high
-
-
-def _dtype(J: LinearMap) -> str:
-    return "float64" if J.eps < 1e-10 else "float32"

@@ -40,6 +40,11 @@ class LinearMap:
     device: torch.device
 
     @property
+    def dtype(self) -> str:
+        """Name of the arithmetic, for findings."""
+        return "float64" if self.eps < 1e-10 else "float32"
+
+    @property
     def transposed(self) -> LinearMap:
         """Jᵀ."""
         return LinearMap(self.columns, self.rows, self.apply_transpose, self.apply, self.eps, self.device)

@@ -150,7 +150,7 @@ def logdet_by_power_series(
         value,
         Evidence.ESTIMATED,
         interval=(value - width, value + width),
-        dtype="float64" if J_F.eps < 1e-10 else "float32",
+        dtype=J_F.dtype,
         seed=seed,
         reason=f"no sign: {terms} terms of the power series, ‖J_F^{known.power}‖ below {known.bound:.3g}",
     )
