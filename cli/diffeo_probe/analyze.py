@@ -14,6 +14,8 @@ from diffeo_probe.folder import prepare_folder, writing
 from diffeo_probe.options import model_options, preprocessing_of, preprocessing_options
 
 if TYPE_CHECKING:
+    from dataclasses import replace
+
     from resnet_diffeo_probe.analysis.analyze import Analysis
 
 __all__ = ["analyze", "exit_code", "run_analysis"]
@@ -35,6 +37,13 @@ GATES = ("never", "error", "violation", "uncertified")
 )
 @click.option(
     "-n", "--count", type=click.IntRange(min=1), help="How many inputs, evenly spaced over the sorted paths."
+)
+@click.option(
+    "--labels",
+    type=click.Choice(["folders", "none"]),
+    default="folders",
+    show_default=True,
+    help="folders: the class is the sub-folder, in sorted order, where the model has as many classes.",
 )
 @preprocessing_options
 @click.option(
@@ -106,6 +115,7 @@ def run_analysis(
     trust_pickle: bool,
     inputs: str,
     count: int | None,
+    labels: str,
     preset: str | None,
     mean: tuple[float, ...] | None,
     std: tuple[float, ...] | None,
@@ -144,6 +154,8 @@ def run_analysis(
         terminal.hint(note)
     preprocessing = preprocessing_of(loaded, preset, mean, std, size, images=inputs != "synthetic")
     batch = read_inputs(inputs, count=count, preprocessing=preprocessing, shape=loaded.input_shape, seed=seed)
+    if labels == "none":
+        batch = replace(batch, labels=None, classes=None)
     for note in batch.notes:
         terminal.hint(note)
     for name, reason in batch.skipped[:_SKIPPED_SHOWN]:
@@ -173,6 +185,7 @@ def run_analysis(
                 "trust_pickle": trust_pickle,
                 "inputs": inputs,
                 "count": count,
+                "labels": labels,
                 "preset": preset,
                 "mean": None if mean is None else list(mean),
                 "std": None if std is None else list(std),

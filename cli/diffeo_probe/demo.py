@@ -35,6 +35,7 @@ def demo(out: str, seed: int) -> int:
         "trust_pickle": False,
         "inputs": str(paths.inputs),
         "count": None,
+        "labels": "folders",
         "preset": None,
         "mean": paths.mean,
         "std": paths.std,
