@@ -77,7 +77,7 @@ def places_of(result: Mapping[str, Any], units: Sequence[Unit]) -> Places | None
         (
             SYMBOLS[key],
             draw_place(key, {p.unit.name: p.summaries[key] for p in places if key in p.summaries}),
-            QUANTITIES[key].meaning.replace("||", "‖"),
+            QUANTITIES[key].meaning.replace("||", "‖").replace(" - ", " − "),
         )
         for key in known
     ]

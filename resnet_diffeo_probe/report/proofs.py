@@ -15,11 +15,14 @@ from resnet_diffeo_probe.report.panel import Column, Panel, draw_panel
 from resnet_diffeo_probe.report.snippet import snippet
 from resnet_diffeo_probe.report.states import MAPS
 from resnet_diffeo_probe.report.text import label, number, plural, visible
-from resnet_diffeo_probe.report.units import Unit
+from resnet_diffeo_probe.report.units import Unit, Verdict
 
 __all__ = ["Balls", "Bound", "Link", "Pair", "Proofs", "proofs_of"]
 
 Entry = Mapping[str, Any]
+_IN_THE_TABLE = frozenset(
+    {"unit", "map", "kind", "is_proof", "distance", "relative_distance", "gap", "in_orthant"}
+)
 NORMS = {"l2": "Euclidean", "linf": "largest coordinate"}
 
 
@@ -49,7 +52,7 @@ class Pair:
     entry: Entry
     map_name: str
     facts: list[tuple[str, str]]
-    snippet: str
+    snippet: Markup
 
     @property
     def relative_gap(self) -> float | None:
@@ -140,9 +143,23 @@ class Proofs:
     balls: list[Balls]
     links: dict[tuple[str, str], list[Link]]
 
+    @property
+    def pairs_by_unit(self) -> list[tuple[Unit, list[Pair]]]:
+        """Return the pairs of each unit together."""
+        grouped: dict[str, list[Pair]] = {}
+        for pair in self.pairs:
+            grouped.setdefault(pair.unit.anchor, []).append(pair)
+        return [(pairs[0].unit, pairs) for pairs in grouped.values()]
+
     def of(self, unit: Unit, which: str) -> list[Link]:
         """Return the links of a verdict."""
         return self.links.get((unit.anchor, which), [])
+
+    def or_evidence(self, unit: Unit, verdict: Verdict) -> list[Link]:
+        """Return the links of a verdict; a proof without a pair, such as two signs, stands with the unit."""
+        links = self.of(unit, verdict.which)
+        proven = verdict.state.key == "not_injective_proven" and (self.pairs or self.bounds)
+        return links or ([Link(unit.anchor, "evidence")] if proven else [])
 
 
 def proofs_of(result: Mapping[str, Any], units: Sequence[Unit]) -> Proofs:
@@ -178,13 +195,18 @@ def _pairs(unit: Unit, entries: Sequence[Entry]) -> list[Pair]:
     for which, (map_name, _) in MAPS.items():
         for place, entry in enumerate(e for e in entries if e["map"] == which):
             facts = [
-                (key.replace("_", " "), plain(value))
+                (key.replace("_", " "), _fact(value))
                 for key, value in entry.items()
-                if key not in ("unit", "map")
+                if key not in _IN_THE_TABLE and value is not None
             ]
-            lines = snippet(unit.name, which, entry["file"], unit.record["activation"])
+            # as markup its line ends stay line ends; names in it are literals of printable ASCII
+            lines = Markup.escape(snippet(unit.name, which, entry["file"], unit.record["activation"]))
             pairs.append(Pair(unit, _anchor(f"pair-{which}", unit, place), entry, map_name, facts, lines))
     return pairs
+
+
+def _fact(value: Any) -> str:
+    return ("yes" if value else "no") if isinstance(value, bool) else plain(value)
 
 
 def _balls(unit: Unit, norm: str, entries: Sequence[Entry]) -> Balls:

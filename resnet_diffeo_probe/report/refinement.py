@@ -36,6 +36,8 @@ class Refined:
     agreement: float
     logit_change: float | None
     accuracy: float | None
+    #: of the spirals, the agreement of the seed that keeps least
+    least: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +110,7 @@ def _medians(row: Mapping[str, Any]) -> Refined:
         statistics.median(value for value in row[key] if value is not None)
         for key in ("agreement", "logit_change", "accuracy")
     )
-    return Refined(agreement, change, accuracy)
+    return Refined(agreement, change, accuracy, min(row["agreement"]))
 
 
 def _chart(
@@ -129,7 +131,11 @@ def _chart(
         axes.grid(axis="y", color=svg.GRID, linewidth=0.8)
         for place, (letter, _, row) in enumerate(spirals):
             colour, dashes = _LOOKS[letter]
-            axes.plot(*_line(row), color=colour, linestyle=dashes, linewidth=1.5)
+            places, shares = _line(row)
+            least = [1.0, *(cell.least or 0.0 for cell in row if cell is not None)]
+            axes.fill_between(places, least, shares, color=colour, alpha=0.2, linewidth=0)
+            axes.plot(places, least, color=colour, linestyle=dashes, linewidth=0.7)
+            axes.plot(places, shares, color=colour, linestyle=dashes, linewidth=1.5)
             # their lines often coincide: the letters stand below one another
             height = 0.98 - 0.07 * place
             axes.text(len(kinds) + 0.12, height, f"({letter})", color=svg.MUTED, va="center", fontsize=10)

@@ -90,7 +90,6 @@ def _environment() -> jinja2.Environment:
         lstrip_blocks=True,
     )
     environment.filters.update(
-        capitalize_first=lambda words: words[:1].upper() + words[1:],
         count=text.count,
         duration=text.duration,
         number=text.number,
