@@ -14,7 +14,8 @@ from dataclasses import dataclass
 import torch
 
 from resnet_diffeo_probe.finding import Evidence, Finding, Status
-from resnet_diffeo_probe.jacobian.linearize import JacobianFactorization, Linearization
+from resnet_diffeo_probe.jacobian.factorization import JacobianFactorization
+from resnet_diffeo_probe.jacobian.linearize import Linearization
 
 __all__ = ["Determinant", "determinant"]
 

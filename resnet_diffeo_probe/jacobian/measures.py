@@ -9,12 +9,13 @@ from torch import Tensor
 
 from resnet_diffeo_probe.finding import Evidence, Finding, Status
 from resnet_diffeo_probe.jacobian.determinant import Determinant, determinant
-from resnet_diffeo_probe.jacobian.linearize import Linearization, UnitJacobian
+from resnet_diffeo_probe.jacobian.linearize import Linearization
 from resnet_diffeo_probe.jacobian.spectrum import (
     largest_singular_value,
     leftmost_real_eigenvalues,
     smallest_singular_value,
 )
+from resnet_diffeo_probe.jacobian.unit_jacobian import UnitJacobian
 
 __all__ = ["JACOBIAN_QUANTITIES", "QUANTITIES", "activation_measures", "measure"]
 

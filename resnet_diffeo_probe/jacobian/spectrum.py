@@ -16,7 +16,8 @@ import torch
 from torch import Tensor
 
 from resnet_diffeo_probe.finding import Evidence, Finding, Status
-from resnet_diffeo_probe.jacobian.linearize import JacobianFactorization, Linearization
+from resnet_diffeo_probe.jacobian.factorization import JacobianFactorization
+from resnet_diffeo_probe.jacobian.linearize import Linearization
 
 __all__ = [
     "LeftmostEigenvalues",

@@ -17,10 +17,10 @@ from torch import Tensor
 
 from resnet_diffeo_probe.errors import UnsupportedUnitError
 from resnet_diffeo_probe.finding import Status
-from resnet_diffeo_probe.jacobian import linearize
+from resnet_diffeo_probe.jacobian import unit_jacobian
 from resnet_diffeo_probe.jacobian.dense import dense_logdet
 from resnet_diffeo_probe.jacobian.determinant import determinant
-from resnet_diffeo_probe.jacobian.linearize import UnitJacobian
+from resnet_diffeo_probe.jacobian.unit_jacobian import UnitJacobian
 
 D = torch.float64
 
@@ -234,7 +234,7 @@ def test_an_unknown_operation_is_exact_where_n_is_small_and_refused_by_name_else
     sign, logabsdet = torch.linalg.slogdet(unit.jacobian(x))
     assert (found.sign.value, found.sign.status) == (int(sign), Status.OK)
     assert found.logabsdet.value == pytest.approx(float(logabsdet), rel=1e-12)
-    monkeypatch.setattr(linearize, "_DENSE_DIMENSION", 2)
+    monkeypatch.setattr(unit_jacobian, "_DENSE_DIMENSION", 2)
     with pytest.raises(UnsupportedUnitError, match="cumsum"):
         UnitJacobian(unit)
 

@@ -25,7 +25,7 @@ from resnet_diffeo_probe.jacobian.estimators.bidiagonal import Bidiagonalization
 from resnet_diffeo_probe.jacobian.estimators.interval import eigenvector_mass, trace_half_width
 from resnet_diffeo_probe.jacobian.estimators.power_series import contraction_of, series_samples
 from resnet_diffeo_probe.jacobian.estimators.quadrature import rules_of
-from resnet_diffeo_probe.jacobian.linearize import UnitJacobian
+from resnet_diffeo_probe.jacobian.unit_jacobian import UnitJacobian
 
 D = torch.float64
 

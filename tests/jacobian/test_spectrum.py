@@ -14,8 +14,8 @@ from torch import Tensor
 from resnet_diffeo_probe.finding import Finding, Status
 from resnet_diffeo_probe.jacobian import spectrum
 from resnet_diffeo_probe.jacobian.determinant import determinant
-from resnet_diffeo_probe.jacobian.linearize import UnitJacobian
 from resnet_diffeo_probe.jacobian.measures import cross_checked
+from resnet_diffeo_probe.jacobian.unit_jacobian import UnitJacobian
 
 D = torch.float64
 

@@ -14,9 +14,9 @@ from resnet_diffeo_probe.jacobian import (
     determinant,
     largest_singular_value,
     leftmost_real_eigenvalues,
-    linearize,
     smallest_singular_value,
     spectrum,
+    unit_jacobian,
 )
 from resnet_diffeo_probe.jacobian.dense import dense_jacobian
 from resnet_diffeo_probe.units import discover
@@ -251,6 +251,6 @@ def test_what_mixes_full_size_images_is_dense_or_refused(monkeypatch: pytest.Mon
         int(sign),
         pytest.approx(float(logabsdet), rel=1e-10),
     )
-    monkeypatch.setattr(linearize, "_DENSE_DIMENSION", 10)
+    monkeypatch.setattr(unit_jacobian, "_DENSE_DIMENSION", 10)
     with pytest.raises(Exception, match="splits"):
         UnitJacobian(unit)
