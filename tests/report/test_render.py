@@ -29,19 +29,37 @@ CASES = {
     "every state": {"units": 6, "inputs": 5, "states": ALL_STATES},
     "fifty units": {"units": 50, "inputs": 2},
     "no labels": {"units": 2, "inputs": 3, "labels": False},
+    "with evidence": {"evidence": True, "states": ALL_STATES},
+    "evidence of one unit": {"evidence": True, "units": 1, "inputs": 1, "states": ("certified_injective",)},
+    "no unit with evidence": {"evidence": True, "units": 2, "inputs": 2, "states": ("not_run",)},
+    "fifty units with evidence": {"evidence": True, "units": 50, "inputs": 2},
 }
 
 
 @pytest.fixture(scope="module", params=CASES)
-def page(request, make, parse):
-    result = make(**CASES[request.param])
+def page(request, make, make_full, parse):
+    options = dict(CASES[request.param])
+    build = make_full if options.pop("evidence", False) else make
+    result = build(**options)
     validate(result)
     return result, parse(render_html(result))
 
 
 @pytest.fixture(scope="module")
-def evil(make, evil_names, parse):
-    result = make(10, 10, unit_names=evil_names, input_names=evil_names)
+def evil(make_full, evil_names, parse):
+    result = make_full(10, 10, unit_names=evil_names, input_names=evil_names)
+    for witness, name in zip(result["witnesses"], 3 * evil_names, strict=False):
+        witness |= {
+            "kind": name,
+            "domain": name,
+            "checked_by": [name],
+            "file": name.translate({47: "_", 92: "_"}),
+        }
+        witness[name] = name
+    for certificate, name in zip(result["certificates"], 10 * evil_names, strict=False):
+        certificate.update(dict.fromkeys(("criterion", "limited_by", "arithmetic", "reason", "proof"), name))
+        for layer in certificate.get("layers", ()):
+            layer |= {"name": name, "method": name}
     for key in ("file", "architecture", "format"):
         result["model"][key] = evil_names[0] + evil_names[2]
     result["model"]["notes"] = list(evil_names)
@@ -117,10 +135,11 @@ def test_tables_are_accessible(page):
             assert attrs["aria-label"]
 
 
-def test_the_embedded_copy_is_the_result_without_its_measurements(page):
+def test_the_embedded_copy_is_the_result_without_what_every_input_adds(page):
     result, document = page
     (text,) = [text for attrs, text in document.scripts if attrs.get("type") == "application/json"]
-    assert json.loads(text) == {key: value for key, value in result.items() if key != "measurements"}
+    left_out = ("measurements", "certificates")
+    assert json.loads(text) == {key: value for key, value in result.items() if key not in left_out}
 
 
 def test_a_verdict_is_a_word_and_a_sentence_never_a_grade(page):
