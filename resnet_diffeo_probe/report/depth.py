@@ -107,7 +107,7 @@ _PLANS = (
 
 
 def depth_charts(units: Sequence[Unit], *, references: bool = False) -> list[Chart]:
-    """Return the charts of quantities of which at least one value is stored, in the order of the report.
+    """Return the charts of the quantities that were measured, in the order of the report.
 
     Args:
         units: in network order.
@@ -116,7 +116,8 @@ def depth_charts(units: Sequence[Unit], *, references: bool = False) -> list[Cha
     charts = []
     for plan in _PLANS:
         columns = [_column(unit, plan) for unit in units]
-        if not any(column.values for column in columns):
+        # runs that all diverged are a picture of marks, not a gap
+        if not any(column.values or column.diverged for column in columns):
             continue
         bands = bands_for(plan.key) if references else ()
         alt = _alt(plan, units, columns, bands)
@@ -131,18 +132,21 @@ def _column(unit: Unit, plan: _Plan) -> Column:
     if plan.key == "negative_share":
         median = unit.negative_share
         values = () if median is None else (median,)
+    diverged = plan.key in INVERSE and any(status == "not_converged" for status, _ in summary.statuses)
     return Column(
         label=label(unit.name),
         values=values,
         median=median,
         signs=_signs(unit) if plan.panel.by_sign else (),
         glyph=_glyph(unit) if plan.panel.signs else "",
-        absent=_absence(unit) if not values else "",
-        diverged=plan.key in INVERSE and any(status == "not_converged" for status, _ in summary.statuses),
+        absent=_absence(unit, diverged=diverged) if not values else "",
+        diverged=diverged,
     )
 
 
-def _absence(unit: Unit) -> str:
+def _absence(unit: Unit, *, diverged: bool) -> str:
+    if diverged:
+        return "not converged"
     return "n/a" if unit.record["status"] == "not_applicable" else "not run" if not unit.rows else "no value"
 
 
@@ -172,7 +176,7 @@ def _alt(plan: _Plan, units: Sequence[Unit], columns: Sequence[Column], bands: S
     for unit, column in zip(units, columns, strict=True):
         name = visible(unit.name)
         if not column.values:
-            parts.append(f"{name} {'not converged' if column.diverged else column.absent}")
+            parts.append(f"{name} {column.absent}")
             continue
         text = f"{name} {column.glyph} {write(column.median)}".replace("  ", " ")
         if len(column.values) > 1:

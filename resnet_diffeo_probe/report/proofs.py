@@ -151,6 +151,20 @@ class Proofs:
             grouped.setdefault(pair.unit.anchor, []).append(pair)
         return [(pairs[0].unit, pairs) for pairs in grouped.values()]
 
+    @property
+    def balls_have_ratios(self) -> bool:
+        """Return whether a classical radius is stored anywhere."""
+        return any(balls.ratio is not None for balls in self.balls)
+
+    @property
+    def ball_notes(self) -> list[tuple[str, list[str]]]:
+        """Return how the radii were proven, each way once with the units of which it is said."""
+        found: dict[str, dict[str, None]] = {}
+        for balls in self.balls:
+            for note in balls.notes:
+                found.setdefault(note, {})[balls.unit.name] = None
+        return [(note, list(names)) for note, names in found.items()]
+
     def of(self, unit: Unit, which: str) -> list[Link]:
         """Return the links of a verdict."""
         return self.links.get((unit.anchor, which), [])
