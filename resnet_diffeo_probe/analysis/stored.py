@@ -11,7 +11,7 @@ import torch
 from resnet_diffeo_probe.analysis.plan import Settings, UnitPlan
 from resnet_diffeo_probe.analysis.run import Measured
 from resnet_diffeo_probe.bijectivity import Proofs
-from resnet_diffeo_probe.finding import Evidence, Status
+from resnet_diffeo_probe.finding import Status
 from resnet_diffeo_probe.inputs import Inputs
 from resnet_diffeo_probe.models import LoadedModel
 from resnet_diffeo_probe.units import Discovery
@@ -117,14 +117,10 @@ def certificates_json(proofs: Mapping[str, Proofs]) -> list[dict[str, Any]]:
             certificate = proven.certificate
             about = {"unit": unit, "scope": "global", "input": None, "holds": certificate.holds}
             found.append(about | certificate.to_json() | {"arithmetic": certificate.arithmetic})
-        for name, findings in proven.findings.items():
-            for quantity, norm in (("certified_radius_l2", "l2"), ("certified_radius_linf", "linf")):
-                radius = findings.get(quantity)
-                if radius is None or radius.evidence is not Evidence.CERTIFIED:
-                    continue
-                holds = radius.status is Status.INFINITE or bool(radius.value)
-                about = {"unit": unit, "scope": "local", "input": name, "holds": holds}
-                found.append(about | {"norm": norm, "radius": radius.value, "criterion": radius.reason})
+        for name, balls in proven.balls.items():
+            for ball in balls:
+                about = {"unit": unit, "scope": "local", "input": name, "holds": ball.radius != 0}
+                found.append(about | ball.to_json())
     return found
 
 

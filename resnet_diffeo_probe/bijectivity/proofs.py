@@ -39,12 +39,14 @@ class Proofs:
         witnesses: at most one for each map, all of them proofs.
         certificate: of the branch's Lipschitz constant, whether it holds or not; None if it was not made.
         findings: input name -> quantity of `PROOF_QUANTITIES` -> finding, for the inputs that were looked at.
+        balls: input name -> the certified balls around it, one for each norm.
         notes: what went wrong, one sentence each; the rest went on.
     """
 
     witnesses: tuple[Witness, ...] = ()
     certificate: GlobalCertificate | None = None
     findings: dict[str, dict[str, Finding]] = field(default_factory=dict)
+    balls: dict[str, tuple[LocalCertificate, ...]] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
 
     def attempt(self, what: str, run: Callable[[], _Result]) -> _Result | None:
@@ -112,10 +114,13 @@ def prove(
             return found.findings
 
         row |= proofs.attempt(f"the inverse at {name}", inverse) or _lost(INVERSE_QUANTITIES)
-        row |= proofs.attempt(
+        balls = proofs.attempt(
             f"the radius at {name}",
-            lambda x=x, known=known: _radii(jacobian, x, bounds, known),  # type: ignore[misc]
-        ) or _lost(RADIUS_QUANTITIES)
+            lambda x=x, known=known: _balls(jacobian, x, bounds, known),  # type: ignore[misc]
+        )
+        if balls:
+            proofs.balls[name] = balls
+        row |= _radii(balls, bounds is not None)
     proofs.witnesses = tuple(
         found
         for found in (
@@ -182,17 +187,22 @@ def _lost(quantities: Sequence[str]) -> dict[str, Finding]:
     return dict.fromkeys(quantities, Finding.missing(Status.ERROR, "it failed; see the notes of the unit"))
 
 
-def _radii(
+def _balls(
     jacobian: UnitJacobian, x: Tensor, bounds: BranchBounds | None, sigma_min: float | None
-) -> dict[str, Finding]:
+) -> tuple[LocalCertificate, ...]:
     if bounds is None:
+        return ()
+    factorization = jacobian.at(x).factorize(keep=True)
+    return tuple(local_certificate(factorization, bounds, p=p, sigma_min=sigma_min) for p in (2, math.inf))
+
+
+def _radii(balls: tuple[LocalCertificate, ...] | None, bounded: bool) -> dict[str, Finding]:
+    if not bounded:
         none = Finding.missing(Status.NOT_RUN, "no bounds of this branch's activations are known")
         return dict.fromkeys(RADIUS_QUANTITIES, none)
-    factorization = jacobian.at(x).factorize(keep=True)
-    return {
-        name: _radius_finding(local_certificate(factorization, bounds, p=p, sigma_min=sigma_min))
-        for name, p in zip(RADIUS_QUANTITIES, (2, math.inf), strict=True)
-    }
+    if not balls:
+        return _lost(RADIUS_QUANTITIES)
+    return {name: _radius_finding(ball) for name, ball in zip(RADIUS_QUANTITIES, balls, strict=True)}
 
 
 def _radius_finding(certificate: LocalCertificate) -> Finding:
