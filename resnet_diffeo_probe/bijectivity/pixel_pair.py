@@ -51,7 +51,7 @@ class PixelPair:
         distance: ‖x₁ − x₂‖.
         relative_distance: ‖x₁ − x₂‖ / ‖x₁‖; 0 for x₁ = 0.
         gap: distance of the features at the unit's output, the larger of what the checks found.
-        rank: of the Jacobian of the features by the pixels at x₁; None where it was not computed.
+        rank: of the Jacobian by the pixels at x₁, up to the unit whose kernel was followed; None if not computed.
         pixels: the number of coordinates of an image.
         checked_by: what ran the map, for people.
         name: of the image.
@@ -104,8 +104,8 @@ def pixel_pair(
     Args:
         discovery: with parameters in float64 (`Discovery.to`).
         x: (1, *shape) float64, the image as the network takes it.
-        unit: its name; None for the first one, in the order of the network, where fewer coordinates move than there
-            are pixels and their gradients fit into memory.
+        unit: its name: the kernel of the unit up to it where the fewest coordinates move is followed; None for the
+            first unit where fewer move than there are pixels and their gradients fit into memory.
         module: the user's whole network, in float64 and evaluation mode, for a second check; left as it is.
         seed: of the directions.
         name: of the image.
@@ -118,7 +118,9 @@ def pixel_pair(
     """
     if x.dtype != torch.float64 or x.dim() < 2 or x.shape[0] != 1 or not torch.isfinite(x).all():
         raise ValueError("a pair of images is looked for from one finite image in float64")
-    names = [unit] if unit is not None else [u.name for u in discovery.units]
+    names = [u.name for u in discovery.units]
+    if unit is not None:  # what a unit before it has lost, it has lost as well
+        names = names[: names.index(unit) + 1] if unit in names else [unit]
     if not names or not discovery.batch_is_free:
         return NoPixelPair("the network takes one batch size only" if names else "there is no residual unit")
     x, pixels = x.detach(), x.numel()
@@ -131,12 +133,12 @@ def pixel_pair(
         few = f"their gradients by its {pixels} pixels would take {8e-9 * least * pixels:.3g} GB"
         many = f"not fewer than its {pixels} pixels: there need not be a kernel"
         return NoPixelPair(f"{moves}, {few if least < pixels else many}")
-    chosen = names[fits.index(True)]
-    level = _LevelSet(_features(discovery, [chosen]), x, moving[fits.index(True)])
+    at = fits.index(True) if unit is None else counts.index(min(counts))
+    level = _LevelSet(_features(discovery, [names[at]]), x, moving[at])
     if (found := level.farthest(seed)) is None:
-        where = f"where the Jacobian at {chosen} has rank {level.rank} for {pixels} pixels"
+        where = f"where the Jacobian at {names[at]} has rank {level.rank} for {pixels} pixels"
         return NoPixelPair(f"{where}, no step along its kernel kept the features long enough for a proof")
-    return replace(check_pair(discovery, x, found, chosen, module), rank=level.rank, name=name)
+    return replace(check_pair(discovery, x, found, unit or names[at], module), rank=level.rank, name=name)
 
 
 def check_pair(

@@ -111,6 +111,7 @@ def test_a_named_unit_is_taken_and_an_unknown_one_refused(net: nn.Module, discov
     assert isinstance(found, PixelPair)
     assert found.unit == "last"
     assert found.is_proof
+    assert found.checked_by == ("the network's graph up to the unit", OWN)
     with pytest.raises(ValueError, match="no unit nowhere"):
         pixel_pair(discovery, image(), unit="nowhere")
 
@@ -196,7 +197,9 @@ def test_wrong_pairs_are_no_proofs(
     same = check_pair(discovery, pair.x1, pair.x1.clone(), "down", net)
     near = check_pair(discovery, pair.x1, pair.x1 + 1e-6 * (pair.x2 - pair.x1), "down", net)
     earlier = check_pair(discovery, pair.x1, pair.x2, "wide", net)
-    for wrong in (other, same, near, earlier, replace(pair, checked_by=())):
+    apart = replace(pair, gap=1.01e-9 * pair.distance)
+    close = replace(pair, gap=0.0, distance=0.99e-6 * float(pair.x1.norm()))
+    for wrong in (other, same, near, earlier, apart, close, replace(pair, checked_by=())):
         assert not wrong.is_proof
         with pytest.raises(ValueError, match="no proof"):
             save(wrong, tmp_path)

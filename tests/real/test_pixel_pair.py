@@ -60,6 +60,16 @@ def test_the_first_unit_that_loses_pixels_is_layer3_0_and_has_a_pair(network: An
     assert torch.equal(x1, x)
 
 
+@pytest.mark.slow
+def test_the_last_unit_has_one_too_by_what_the_unit_before_it_lost(network: Any) -> None:
+    module, discovery, x = network
+    found = pixel_pair(discovery, x, unit="layer3.2", module=module)
+    assert isinstance(found, PixelPair)
+    assert (found.unit, found.rank) == ("layer3.2", 1689)
+    assert found.is_proof
+    assert "the network's own module" in found.checked_by
+
+
 def test_before_layer3_there_is_none(network: Any) -> None:
     _, discovery, x = network
     for unit in ("layer1.0", "layer2.2"):
