@@ -16,7 +16,7 @@ from torch import Tensor, nn
 import resnet_diffeo_probe
 from resnet_diffeo_probe.analysis.placement import references_json, refinement_json
 from resnet_diffeo_probe.analysis.plan import LEFT_OUT, Plan, Settings, make_plan, prepared
-from resnet_diffeo_probe.analysis.proving import prove_units
+from resnet_diffeo_probe.analysis.proving import pair_in_pixels, prove_units
 from resnet_diffeo_probe.analysis.run import Measured, Progress, run_plan
 from resnet_diffeo_probe.analysis.schema import SCHEMA_VERSION, validate, write_result
 from resnet_diffeo_probe.analysis.stored import (
@@ -25,10 +25,13 @@ from resnet_diffeo_probe.analysis.stored import (
     environment_of,
     inputs_json,
     model_json,
+    pixel_pair_json,
     rows_json,
     unit_json,
 )
 from resnet_diffeo_probe.bijectivity import Proofs, Verdict, Witness, network_verdicts, unit_verdicts
+from resnet_diffeo_probe.bijectivity.pixel_pair import NoPixelPair, PixelPair
+from resnet_diffeo_probe.bijectivity.pixel_pair import save as save_pixels
 from resnet_diffeo_probe.bijectivity.witness import save
 from resnet_diffeo_probe.errors import InputsError
 from resnet_diffeo_probe.inputs import Inputs, Preprocessing, accuracy
@@ -49,12 +52,14 @@ class Analysis:
         result: the object of `result.json`; valid against its schema.
         verdicts: two a unit, then two for the network.
         witnesses: pairs of points with one image, each checked through the user's own module.
+        pixel_pair: two images with the same features, where they were looked for and found.
         interrupted: whether the user stopped it before the end.
     """
 
     result: dict[str, Any]
     verdicts: tuple[Verdict, ...]
     witnesses: tuple[Witness, ...]
+    pixel_pair: PixelPair | None
     interrupted: bool
 
     @property
@@ -71,7 +76,8 @@ class Analysis:
 
     def save_witnesses(self, folder: Path) -> list[Path]:
         """Write every pair as `<unit>.<map>.npz` with arrays x1, x2 and strings unit, map, domain."""
-        return [save(witness, folder) for witness in self.witnesses]
+        saved = [save(witness, folder) for witness in self.witnesses]
+        return saved if self.pixel_pair is None else [*saved, save_pixels(self.pixel_pair, folder)]
 
 
 def analyze(
@@ -118,9 +124,11 @@ def analyze(
     measured = run_plan(exact, plan, tensor, batch.names, progress=progress)
     proofs: dict[str, Proofs] = {}
     refinement: list[dict[str, Any]] = []
+    in_pixels: PixelPair | NoPixelPair | None = None
     try:
         if settings.proves and not measured.interrupted:
             proofs = prove_units(exact, plan, measured, tensor, batch.names, loaded.module, proven=proven)
+            in_pixels = pair_in_pixels(exact, plan, tensor, batch.names, loaded.module)
         if settings.refines and not measured.interrupted:
             refinement = refinement_json(discovery, batch, loaded.num_classes)
     except KeyboardInterrupt:
@@ -153,9 +161,11 @@ def analyze(
         "certificates": certificates_json(proofs),
         "references": references_json(units, rows),
         "refinement": refinement,
+        "pixel_pair": pixel_pair_json(in_pixels),
     }
     validate(result)
-    return Analysis(result, verdicts, witnesses, measured.interrupted)
+    pair = in_pixels if isinstance(in_pixels, PixelPair) and in_pixels.is_proof else None
+    return Analysis(result, verdicts, witnesses, pair, measured.interrupted)
 
 
 def _first_look(loaded: LoadedModel, batch: Inputs) -> tuple[Tensor | None, Discovery]:

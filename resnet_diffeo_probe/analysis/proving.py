@@ -13,10 +13,11 @@ from resnet_diffeo_probe.analysis.plan import Plan, Settings, UnitPlan
 from resnet_diffeo_probe.analysis.quantities import DETAILED, Budget
 from resnet_diffeo_probe.analysis.run import Measured, one_thread
 from resnet_diffeo_probe.bijectivity import Proofs, prove
+from resnet_diffeo_probe.bijectivity.pixel_pair import NoPixelPair, PixelPair, pixel_pair
 from resnet_diffeo_probe.finding import Finding, Status
 from resnet_diffeo_probe.units import Discovery
 
-__all__ = ["is_slow", "prove_units"]
+__all__ = ["is_slow", "pair_in_pixels", "prove_units"]
 
 # The search for a pair factorises some dozens of Jacobians: where one takes longer, only the full budget searches.
 _SLOW_PAIR_SECONDS = 15.0
@@ -81,6 +82,40 @@ def prove_units(
     return {p.unit.name: found[p.unit.name] for p in searched}
 
 
+def pair_in_pixels(
+    discovery: Discovery, plan: Plan, inputs: Tensor, names: tuple[str, ...], module: nn.Module
+) -> PixelPair | NoPixelPair | None:
+    """Look for two images near the first input with the same features, in the full budget.
+
+    Args:
+        discovery: the network in float64.
+        plan: its settings decide.
+        inputs: (N, *shape) float64.
+        names: of the inputs.
+        module: the user's network, copied before it is run in float64.
+
+    Returns:
+        The pair, or why there is none; None where it was not looked for.
+    """
+    if plan.settings.budget is not Budget.FULL or not bool(torch.isfinite(inputs[:1]).all()):
+        return None
+    try:
+        with one_thread():
+            return pixel_pair(
+                discovery, inputs[:1], module=_own(module), seed=plan.settings.seed, name=names[0]
+            )
+    except (RuntimeError, ValueError, MemoryError) as error:
+        return NoPixelPair(f"the search failed: {type(error).__name__}: {str(error).splitlines()[0]}")
+
+
+def _own(module: nn.Module) -> nn.Module | None:
+    """Return the user's network in float64; None for a compiled program, which can be neither copied nor converted."""
+    try:
+        return copy.deepcopy(module).double().eval()
+    except (RuntimeError, NotImplementedError, TypeError):
+        return None
+
+
 def _prove_unit(
     unit_plan: UnitPlan,
     measured: Measured,
@@ -92,14 +127,7 @@ def _prove_unit(
     unit, jacobian = unit_plan.unit, unit_plan.jacobian
     assert jacobian is not None  # noqa: S101 - only such units are searched
     rows: Mapping[str, Mapping[str, Finding]] = measured.rows[unit.name]
-    try:
-        own = copy.deepcopy(module).double().eval()
-    except (
-        RuntimeError,
-        NotImplementedError,
-        TypeError,
-    ):  # a compiled program can be neither copied nor converted
-        own = None
+    own = _own(module)
     detailed = len(names) if _details_every_input(settings) else min(1, len(names))
     return prove(
         unit,

@@ -11,6 +11,7 @@ import torch
 from resnet_diffeo_probe.analysis.plan import Settings, UnitPlan
 from resnet_diffeo_probe.analysis.run import Measured
 from resnet_diffeo_probe.bijectivity import Proofs
+from resnet_diffeo_probe.bijectivity.pixel_pair import NoPixelPair, PixelPair
 from resnet_diffeo_probe.finding import Status
 from resnet_diffeo_probe.inputs import Inputs
 from resnet_diffeo_probe.models import LoadedModel
@@ -122,6 +123,13 @@ def certificates_json(proofs: Mapping[str, Proofs]) -> list[dict[str, Any]]:
                 about = {"unit": unit, "scope": "local", "input": name, "holds": ball.radius != 0}
                 found.append(about | ball.to_json())
     return found
+
+
+def pixel_pair_json(found: PixelPair | NoPixelPair | None) -> dict[str, Any] | None:
+    """Return the pair of images, or an object with the reason why there is none."""
+    if found is None:
+        return None
+    return {"is_proof": False, "reason": found.reason} if isinstance(found, NoPixelPair) else found.to_json()
 
 
 def configuration_of(settings: Settings) -> dict[str, Any]:

@@ -134,6 +134,7 @@ class Proofs:
         bounds: in the order of the units.
         bounds_chart: every bound against 1; None without a number.
         balls: in the order of the units.
+        pixels: two images with the same features, or why there are none; None where none were looked for.
         links: by anchor of the unit and key of the map, what proves the verdict.
     """
 
@@ -141,6 +142,7 @@ class Proofs:
     bounds: list[Bound]
     bounds_chart: Markup | None
     balls: list[Balls]
+    pixels: Entry | None
     links: dict[tuple[str, str], list[Link]]
 
     @property
@@ -190,7 +192,7 @@ def proofs_of(result: Mapping[str, Any], units: Sequence[Unit]) -> Proofs:
         for norm in sorted({entry.get("norm", "") for entry in mine if entry["scope"] == "local"}):
             here = [e for e in mine if e["scope"] == "local" and e.get("norm", "") == norm]
             balls.append(_balls(unit, norm, here))
-    return Proofs(pairs, bounds, _chart(bounds), balls, _links(pairs, bounds))
+    return Proofs(pairs, bounds, _chart(bounds), balls, result.get("pixel_pair"), _links(pairs, bounds))
 
 
 def _by_unit(entries: Sequence[Entry]) -> dict[str, list[Entry]]:

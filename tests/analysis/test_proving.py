@@ -96,6 +96,23 @@ def test_refining_a_unit_without_a_branch_changes_nothing() -> None:
     assert any(row["logit_change"] > 1e-3 for row in moved)
 
 
+def test_the_full_budget_looks_for_two_images_with_the_same_features(tmp_path: Path) -> None:
+    net = folding()
+    analysis = analyze(net, images(2, height=8, width=8), Settings(budget=Budget.FULL, workers=1))
+    found = analysis.result["pixel_pair"]
+    assert analyze(net, images(1), STANDARD).result["pixel_pair"] is None
+    assert found["is_proof"] == (analysis.pixel_pair is not None)
+    assert found["is_proof"] or found["reason"]
+    if analysis.pixel_pair is None:
+        pytest.fail(f"2 channels cannot keep 3 apart: {found['reason']}")
+    path = next(p for p in analysis.save_witnesses(tmp_path) if p.name == found["file"])
+    pair = np.load(path, allow_pickle=False)
+    x1, x2 = (torch.from_numpy(pair[key]).reshape(1, 3, 8, 8) for key in ("x1", "x2"))
+    with torch.no_grad():
+        y1, y2 = (net.double()(x) for x in (x1, x2))
+    assert float((y1 - y2).norm()) <= 1e-8 * float((x1 - x2).norm())
+
+
 def test_a_quick_budget_or_named_measures_search_for_nothing() -> None:
     for settings in (Settings(budget=Budget.QUICK, workers=1), Settings(measures=("sign",), workers=1)):
         result = analyze(folding(), images(3), settings).result
