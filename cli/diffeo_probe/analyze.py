@@ -130,8 +130,12 @@ def run_analysis(
     out: str | None,
     overwrite: bool,
     fail_on: str,
+    recorded: tuple[str, str] | None = None,
 ) -> int:
-    """Load, measure, judge, write; return the exit code."""
+    """Load, measure, judge, write; return the exit code.
+
+    `recorded` stands in the result in place of the paths of model and inputs, where these are the package's own.
+    """
     # what can be refused is refused before torch is loaded and anything is computed
     folder = prepare_folder(out, Path(model), overwrite=overwrite) if out is not None else None
     from resnet_diffeo_probe.analysis.analyze import analyze as analyze_model
@@ -154,6 +158,8 @@ def run_analysis(
         terminal.hint(note)
     preprocessing = preprocessing_of(loaded, preset, mean, std, size, images=inputs != "synthetic")
     batch = read_inputs(inputs, count=count, preprocessing=preprocessing, shape=loaded.input_shape, seed=seed)
+    if recorded is not None:
+        batch = replace(batch, source=recorded[1])
     if labels == "none":
         batch = replace(batch, labels=None, classes=None)
     for note in batch.notes:
@@ -180,10 +186,10 @@ def run_analysis(
             settings,
             command=command,
             configuration={
-                "model": model,
+                "model": model if recorded is None else recorded[0],
                 "arch": arch,
                 "trust_pickle": trust_pickle,
-                "inputs": inputs,
+                "inputs": inputs if recorded is None else recorded[1],
                 "count": count,
                 "labels": labels,
                 "preset": preset,
