@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,8 +15,6 @@ from diffeo_probe.folder import prepare_folder, writing
 from diffeo_probe.options import model_options, preprocessing_of, preprocessing_options
 
 if TYPE_CHECKING:
-    from dataclasses import replace
-
     from resnet_diffeo_probe.analysis.analyze import Analysis
 
 __all__ = ["analyze", "exit_code", "run_analysis"]

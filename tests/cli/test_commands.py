@@ -176,6 +176,17 @@ def test_gates_and_partial_results(typed, tmp_path, options, gate, code):
         assert "GiB" in next(u["reason"] for u in result["units"] if u["status"] == "not_run")
 
 
+@pytest.mark.parametrize(("labels", "known"), [("folders", True), ("none", False)])
+def test_classes_of_folders_are_used_unless_they_are_refused(typed, tmp_path, labels, known):
+    outcome = typed(
+        "analyze", DEMO.model, "--inputs", DEMO.inputs, *SMALL, "--measures", "sign", "--units", "layer2.2",
+        "--labels", labels, "--out", tmp_path / "out", "-n", 10,
+    )  # fmt: skip
+    assert outcome.exit_code == 0, outcome.output
+    assert ("accuracy on these inputs" in outcome.stdout) == known
+    assert (read_result(tmp_path / "out" / "result.json")["inputs"]["accuracy"] is not None) == known
+
+
 def test_inspect_lists_units_and_measures_nothing(typed):
     outcome = typed("inspect", DEMO.model)
     assert outcome.exit_code == 0, outcome.output
