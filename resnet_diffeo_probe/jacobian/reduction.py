@@ -171,6 +171,7 @@ class ReducedMatrix:
         self.row_sizes = np.array([int(a.numel()) for a in self._active_of_row], dtype=np.int64)
         self.per_group, self.cost = _cheapest_grouping(layout, self.row_sizes)
         self._row_products: dict[int, dict[int, Tensor]] = {}
+        self._active_index: Tensor | None = None
 
     def _row_scale(self, a: int) -> Tensor | None:
         """Return (|A_a|, 1) D_A in one image row, None where it is all ones, as for a ReLU."""
@@ -184,12 +185,15 @@ class ReducedMatrix:
 
     def active_index(self) -> Tensor:
         """Return (order,) positions of the active coordinates in a (P·C,) vector, pixel first, in elimination order."""
+        if self._active_index is not None:
+            return self._active_index
         channels = self.product.channels
         parts = []
         for pixels, local in zip(self._pixels_of_row, self._active_of_row, strict=True):
             base = torch.from_numpy(pixels).to(local.device)
             parts.append(base[local // channels] * channels + local % channels)
-        return torch.cat(parts)
+        self._active_index = torch.cat(parts)
+        return self._active_index
 
     def own_derivatives(self) -> Tensor:
         """Return (order,) D_A, in elimination order."""
