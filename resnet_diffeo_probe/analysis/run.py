@@ -17,6 +17,7 @@ from threadpoolctl import threadpool_limits
 from torch import Tensor
 
 from resnet_diffeo_probe.analysis.plan import Plan, UnitPlan
+from resnet_diffeo_probe.analysis.quantities import DETAILED
 from resnet_diffeo_probe.bijectivity import PROOF_QUANTITIES
 from resnet_diffeo_probe.bijectivity.inverse_consistency import inverse_consistency
 from resnet_diffeo_probe.finding import Evidence, Finding, Status
@@ -27,7 +28,7 @@ from resnet_diffeo_probe.units import Discovery, UnitActivations
 __all__ = ["Measured", "Progress", "one_thread", "run_plan"]
 
 
-_CHEAP_INVERSES = frozenset({"inverse_error_euler", "inverse_error_fixed_point"})
+_CHEAP_INVERSES = frozenset(PROOF_QUANTITIES) - DETAILED
 
 
 @dataclass(frozen=True)

@@ -85,14 +85,12 @@ class BlockFactorization:
         logabsdet: log|det|, minus infinity where sign is 0.
         sizes: the blocks, in the order of elimination.
         steps: the factors for solves, None if they were not kept.
-        smallest_pivot: the smallest |pivot| met, relative to the largest.
     """
 
     sign: int
     logabsdet: float
     sizes: tuple[int, ...]
     steps: tuple[_Step, ...] | None
-    smallest_pivot: float
 
     def solve(self, right: Tensor, *, transpose: bool = False) -> Tensor:
         """Return M⁻¹ b, or M⁻ᵀ b.
@@ -145,7 +143,6 @@ def factorize(system: BlockSystem, *, keep: bool = False) -> BlockFactorization:
     update_members: tuple[int, ...] = ()
     sign, steps = 1, []
     log_pivots: list[Tensor] = []
-    extremes: list[Tensor] = []
     for i, members in enumerate(front_members(system)):
         order = (i, *members)
         starts = _starts([sizes[j] for j in order])
@@ -166,11 +163,10 @@ def factorize(system: BlockSystem, *, keep: bool = False) -> BlockFactorization:
             sign *= -1 if (swaps + negative) % 2 else 1
             magnitude = diagonal.abs()
             log_pivots.append(magnitude.log().sum())
-            extremes.append(torch.stack([magnitude.min(), magnitude.max()]))
             if not bool(torch.isfinite(log_pivots[-1])):
                 if bool(torch.isnan(log_pivots[-1])) or bool(torch.isinf(diagonal).any()):
                     raise FloatingPointError("the elimination met a value that is not finite")
-                return BlockFactorization(0, -torch.inf, sizes, None, 0.0)
+                return BlockFactorization(0, -torch.inf, sizes, None)
         upper = torch.linalg.lu_solve(lu, pivots, front[:m, m:]) if m else front[:m, m:].clone()
         lower = front[m:, :m].clone() if keep else front[m:, :m]
         update = front[m:, m:]
@@ -179,13 +175,11 @@ def factorize(system: BlockSystem, *, keep: bool = False) -> BlockFactorization:
         update_members = members
         if keep:
             steps.append(_Step(lu, pivots, upper, lower, members))
-    bounds = torch.stack(extremes) if extremes else torch.ones(1, 2)
     return BlockFactorization(
         sign,
         float(torch.stack(log_pivots).sum()) if log_pivots else 0.0,
         sizes,
         tuple(steps) if keep else None,
-        float(bounds[:, 0].min() / bounds[:, 1].max()),
     )
 
 

@@ -7,7 +7,7 @@ determinant by the matrix determinant lemma (MATH.md, section 2).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -209,8 +209,3 @@ class DenseStage(_Smooth):
         output = self.function(h)
         jacobian: Tensor = torch.autograd.functional.jacobian(self.function, h.detach())
         return StageDerivative(output, jacobian.detach().reshape(1, output.numel(), h.numel()))
-
-
-def total_rank(terms: Sequence[LowRankTerm]) -> int:
-    """Return how many columns the terms have together."""
-    return sum(term.z.numel() for term in terms)
