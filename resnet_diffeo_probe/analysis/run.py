@@ -6,7 +6,6 @@ number of workers does not change a bit of the result.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, as_completed, wait
 from contextlib import contextmanager
@@ -16,19 +15,12 @@ import torch
 from threadpoolctl import threadpool_limits
 from torch import Tensor
 
+from resnet_diffeo_probe.analysis.pair import Outcome, measure_pair
 from resnet_diffeo_probe.analysis.plan import Plan, UnitPlan
-from resnet_diffeo_probe.analysis.quantities import DETAILED
-from resnet_diffeo_probe.bijectivity import PROOF_QUANTITIES
-from resnet_diffeo_probe.bijectivity.inverse_consistency import inverse_consistency
-from resnet_diffeo_probe.finding import Evidence, Finding, Status
-from resnet_diffeo_probe.jacobian import UnitJacobian, measure
-from resnet_diffeo_probe.jacobian.measures import JACOBIAN_QUANTITIES, activation_measures
+from resnet_diffeo_probe.finding import Finding
 from resnet_diffeo_probe.units import Discovery, UnitActivations
 
 __all__ = ["Measured", "Progress", "one_thread", "run_plan"]
-
-
-_CHEAP_INVERSES = frozenset(PROOF_QUANTITIES) - DETAILED
 
 
 @dataclass(frozen=True)
@@ -69,15 +61,6 @@ class Measured:
     interrupted: bool = False
 
 
-@dataclass(frozen=True)
-class _Outcome:
-    unit: str
-    input: str
-    findings: dict[str, Finding]
-    nonnegative: bool
-    seconds: float
-
-
 def run_plan(
     discovery: Discovery,
     plan: Plan,
@@ -107,7 +90,7 @@ def run_plan(
     total = len(active) * len(names)
     done = 0
 
-    def keep(outcome: _Outcome) -> None:
+    def keep(outcome: Outcome) -> None:
         nonlocal done
         done += 1
         _record(measured, outcome)
@@ -117,8 +100,8 @@ def run_plan(
 
     workers = plan.settings.threads
     with one_thread(), ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,)) as pool:
-        pending: set[Future[_Outcome]] = set()
-        finished: set[Future[_Outcome]] = set()
+        pending: set[Future[Outcome]] = set()
+        finished: set[Future[Outcome]] = set()
         try:
             for task in _tasks(discovery, active, inputs, names):
                 # a queue of a few tasks keeps the workers busy without holding the activations of many inputs
@@ -126,7 +109,7 @@ def run_plan(
                     finished, pending = wait(pending, return_when=FIRST_COMPLETED)
                     for future in finished:
                         keep(future.result())
-                pending.add(pool.submit(_measure_pair, plan, *task))
+                pending.add(pool.submit(measure_pair, plan, *task))
             for future in as_completed(pending):
                 keep(future.result())
         except KeyboardInterrupt:
@@ -140,7 +123,7 @@ def run_plan(
     return measured
 
 
-def _record(measured: Measured, outcome: _Outcome) -> None:
+def _record(measured: Measured, outcome: Outcome) -> None:
     if outcome.input in measured.rows[outcome.unit]:
         return
     measured.rows[outcome.unit][outcome.input] = outcome.findings
@@ -159,57 +142,6 @@ def _tasks(
             seen = error
         for unit_plan in active:
             yield unit_plan, name, seen if isinstance(seen, Exception) else seen[unit_plan.unit.name]
-
-
-def _measure_pair(plan: Plan, unit_plan: UnitPlan, name: str, seen: UnitActivations | Exception) -> _Outcome:
-    started = time.perf_counter()
-    quantities = plan.settings.quantities
-    unit = unit_plan.unit
-    nonnegative = False
-    found: dict[str, Finding] = {}
-    try:
-        if isinstance(seen, Exception):
-            raise seen
-        nonnegative = bool((seen.input >= 0).all())
-        found |= activation_measures(
-            seen.input,
-            seen.branch,
-            seen.sum,
-            activation=unit.activation,
-            preserves_dimension=unit.preserves_dimension,
-        )
-        if unit_plan.jacobian is not None:
-            found |= measure(
-                unit_plan.jacobian,
-                seen.input,
-                quantities,
-                max_bytes=plan.settings.memory / plan.settings.threads,
-                seed=plan.settings.seed,
-            )
-            if wanted := _CHEAP_INVERSES & set(quantities):
-                found |= _inverse(unit_plan.jacobian, seen.input, wanted)
-    except Exception as error:
-        # one input must not take the others with it: whatever went wrong here is this pair's row
-        found |= dict.fromkeys((q for q in quantities if q not in found), _as_finding(error))
-    if unit_plan.jacobian is None:
-        reason = unit_plan.not_applicable or "no Jacobian was prepared"
-        none = Finding.missing(Status.NOT_APPLICABLE, reason, Evidence.NOT_APPLICABLE)
-        found |= dict.fromkeys((*JACOBIAN_QUANTITIES, *PROOF_QUANTITIES), none)
-    ordered = {q: found[q] for q in quantities if q in found}
-    return _Outcome(unit.name, name, ordered, nonnegative, time.perf_counter() - started)
-
-
-def _inverse(jacobian: UnitJacobian, x: Tensor, wanted: frozenset[str]) -> dict[str, Finding]:
-    """Return the cheap inverse errors that are wanted; the exact inverse belongs to the proofs."""
-    findings = inverse_consistency(jacobian, x, exact=False).findings
-    return {name: finding for name, finding in findings.items() if name in wanted}
-
-
-def _as_finding(error: Exception) -> Finding:
-    text = f"{type(error).__name__}: {error}".splitlines()[0][:300]
-    if isinstance(error, MemoryError) or "out of memory" in text or "can't allocate memory" in text:
-        return Finding.missing(Status.NOT_RUN, f"out of memory ({text})")
-    return Finding.missing(Status.ERROR, text)
 
 
 def _order_rows(measured: Measured, names: tuple[str, ...]) -> None:

@@ -142,9 +142,9 @@ def test_a_unit_whose_preparation_fails_leaves_the_others_alone(monkeypatch):
 
 
 def test_one_measurement_that_fails_is_a_row_and_the_run_goes_on(monkeypatch):
-    from resnet_diffeo_probe.analysis import run
+    from resnet_diffeo_probe.analysis import pair
 
-    measure, calls = run.measure, []
+    measure, calls = pair.measure, []
 
     def fail_once(*args, **kwargs):
         calls.append(1)
@@ -152,7 +152,7 @@ def test_one_measurement_that_fails_is_a_row_and_the_run_goes_on(monkeypatch):
             raise RuntimeError("a surprise in <b>one</b> measurement")
         return measure(*args, **kwargs)
 
-    monkeypatch.setattr(run, "measure", fail_once)
+    monkeypatch.setattr(pair, "measure", fail_once)
     analysis = analyze(seeded(lambda: Net(Block(2))), images(3), QUICK)
     found = rows(analysis, quantity="sign")
     assert [row["status"] for row in found].count("error") == 1
