@@ -28,7 +28,7 @@ _CARD = Markup(
 )
 _ROW = Markup(
     '<tr><td style="{cell}"><code>{name}</code></td>'
-    '<td style="{cell}"><span style="background:{fill};color:{ink};padding:0 6px;border-radius:3px">'
+    '<td style="{cell}"><span style="background:{fill};color:{ink};padding:0 6px;border-radius:3px;white-space:nowrap">'
     "{icon} {word}</span></td>"
     '<td style="{cell}">{signs}</td><td style="{cell}">{density}</td><td style="{cell}">{sentence}</td></tr>'
 )
@@ -61,14 +61,15 @@ def _row(unit: Unit) -> Markup:
         ink=ink,
         icon=verdict.state.icon,
         word=verdict.state.word,
-        signs=_signs(unit.counts),
+        signs=_signs(unit),
         density=number(unit.summary(DENSITY).median),
         sentence=visible(verdict.sentence),
     )
 
 
-def _signs(counts: Mapping[str, int] | None) -> str:
-    if counts is None:
+def _signs(unit: Unit) -> str:
+    counts = unit.counts
+    if counts is None or not unit.signs:
         return number(None)
     parts = [f"{counts['positive']} +", f"{counts['negative']} {MINUS}"]
     parts += [f"{counts[key]} {key}" for key in ("zero", "undetermined", "not_run") if counts[key]]

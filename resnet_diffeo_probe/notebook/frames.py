@@ -66,7 +66,12 @@ def units(result: Mapping[str, Any]) -> DataFrame:
                 **{q.key: unit.summary(q.key).median for q in in_order(keys)},
             }
         )
-    return pandas.DataFrame(rows).set_index("unit") if rows else pandas.DataFrame()
+    if not rows:
+        return pandas.DataFrame()
+    frame = pandas.DataFrame(rows).set_index("unit")
+    # counts stay whole numbers beside missing ones, medians stay numbers where a unit has none
+    kinds = {c: "Int64" if c.startswith("signs_") else "float64" for c in frame.columns[5:]}
+    return frame.astype(kinds)
 
 
 def _pandas() -> Any:
