@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 import resnet_diffeo_probe
+from resnet_diffeo_probe.analysis.pictures import pictures_json
 from resnet_diffeo_probe.analysis.placement import references_json, refinement_json
 from resnet_diffeo_probe.analysis.plan import LEFT_OUT, Plan, Settings, make_plan, prepared
 from resnet_diffeo_probe.analysis.proving import pair_in_pixels, prove_units
@@ -34,7 +35,7 @@ from resnet_diffeo_probe.bijectivity.pixel_pair import NoPixelPair, PixelPair
 from resnet_diffeo_probe.bijectivity.pixel_pair import save as save_pixels
 from resnet_diffeo_probe.bijectivity.witness import save
 from resnet_diffeo_probe.errors import InputsError
-from resnet_diffeo_probe.inputs import Inputs, Preprocessing, accuracy
+from resnet_diffeo_probe.inputs import Inputs, Preprocessing, TensorRows, accuracy
 from resnet_diffeo_probe.models import LoadedModel
 from resnet_diffeo_probe.units import Discovery, ResidualUnit, discover
 
@@ -162,6 +163,7 @@ def analyze(
         "references": references_json(units, rows),
         "refinement": refinement,
         "pixel_pair": pixel_pair_json(in_pixels),
+        "pictures": pictures_json(exact, plan, measured, batch, witnesses, in_pixels, verdicts),
     }
     validate(result)
     pair = in_pixels if isinstance(in_pixels, PixelPair) and in_pixels.is_proof else None
@@ -221,7 +223,7 @@ def _as_inputs(tensor: Tensor) -> Inputs:
             code="inputs-shape",
         )
     return Inputs(
-        tensor=tensor.detach(),
+        rows=TensorRows(tensor.detach()),
         names=tuple(f"input[{i}]" for i in range(tensor.shape[0])),
         labels=None,
         classes=None,

@@ -51,7 +51,7 @@ def inputs_json(batch: Inputs, correct: tuple[int, int] | None) -> dict[str, Any
         "source": batch.source,
         "kind": batch.kind,
         "count": len(batch.names),
-        "shape": list(batch.tensor.shape[1:]),
+        "shape": list(batch.shape),
         "names": list(batch.names),
         "labels": None if batch.labels is None else list(batch.labels),
         "preprocessing": {

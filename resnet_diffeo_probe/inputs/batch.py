@@ -1,4 +1,4 @@
-"""What reading inputs gives: a batch, with the name and label of each of its rows."""
+"""What reading inputs gives: a batch that is read in parts, with the name and label of each of its rows."""
 
 from __future__ import annotations
 
@@ -9,16 +9,17 @@ import torch
 from torch import Tensor
 
 from resnet_diffeo_probe.inputs.preprocessing import Preprocessing
+from resnet_diffeo_probe.inputs.rows import Rows
 
 __all__ = ["Inputs", "accuracy"]
 
 
 @dataclass(frozen=True, eq=False)
 class Inputs:
-    """A preprocessed batch with its provenance.
+    """A preprocessed batch with its provenance; its numbers are read when they are asked for.
 
     Attributes:
-        tensor: (N, C, H, W), float32, on the CPU.
+        rows: where the numbers come from: `TensorRows(tensor)` for a tensor (N, *shape), else files or a generator.
         names: of each row: the path relative to the folder with '/', or `"input[0]"`, `"synthetic[0]"`. Untrusted
             text, as it is; whoever prints it escapes it.
         labels: the class folder of each row; None without class folders.
@@ -31,7 +32,7 @@ class Inputs:
         notes: what was converted on the way, one sentence each.
     """
 
-    tensor: Tensor
+    rows: Rows
     names: tuple[str, ...]
     labels: tuple[str, ...] | None
     classes: tuple[str, ...] | None
@@ -41,6 +42,31 @@ class Inputs:
     preprocessing: Preprocessing
     seed: int
     notes: tuple[str, ...] = ()
+
+    def __len__(self) -> int:
+        """Return N."""
+        return len(self.rows)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The shape of one input: (C, H, W) for images."""
+        return self.rows.shape
+
+    def part(self, start: int, stop: int) -> Tensor:
+        """Return the inputs start ≤ i < stop: (stop − start, *shape), float32 on the CPU if they come from files.
+
+        Images are decoded at each call, so only what is asked for takes memory.
+
+        Raises:
+            IndexError: not 0 ≤ start ≤ stop ≤ N.
+            InputsError: a file changed or vanished since the inputs were listed.
+        """
+        return self.rows.part(start, stop)
+
+    @property
+    def tensor(self) -> Tensor:
+        """All inputs at once, (N, *shape); 10,000 images of 3×224×224 take 6 GB: `part` is for these."""
+        return self.rows.part(0, len(self.rows))
 
 
 def accuracy(logits: Tensor, inputs: Inputs, num_classes: int | None) -> tuple[int, int] | None:

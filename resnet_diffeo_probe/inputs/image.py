@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
+from io import BufferedReader
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -39,14 +42,12 @@ class Picture:
     Attributes:
         pixels: (C, H, W), uint8.
         notes: what was converted, in words that do not depend on the file, so that they can be counted.
+        digest: SHA-256 of the file.
     """
 
     pixels: NDArray[np.uint8]
     notes: tuple[str, ...] = field(default=())
-
-    def without_pixels(self) -> Picture:
-        """Return a picture of the same size that takes no memory: every pixel is the same zero."""
-        return Picture(np.broadcast_to(np.uint8(0), self.pixels.shape), self.notes)
+    digest: bytes = b""
 
 
 def recognize(path: Path) -> None:
@@ -55,8 +56,8 @@ def recognize(path: Path) -> None:
     Raises:
         UnreadableImageError: it is no image, or one too large to decode safely.
     """
-    with _opened(path):
-        pass
+    with _opened(path) as stream:
+        _identified(stream)
 
 
 def read_picture(path: Path, channels: int | None, preprocessing: Preprocessing) -> Picture:
@@ -74,8 +75,11 @@ def read_picture(path: Path, channels: int | None, preprocessing: Preprocessing)
 
     notes: list[str] = []
     try:
-        with _opened(path) as opened, warnings.catch_warnings():
+        with _opened(path) as stream, warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about damaged metadata: the pixels are what counts
+            digest = hashlib.file_digest(stream, "sha256").digest()
+            stream.seek(0)
+            opened = _identified(stream)
             if getattr(opened, "n_frames", 1) > 1:
                 notes.append("first frame of several taken")
             opened.load()
@@ -93,12 +97,14 @@ def read_picture(path: Path, channels: int | None, preprocessing: Preprocessing)
             f"damaged image: {lines[0][:120] if lines else type(error).__name__}"
         ) from error
     pixels = pixels[None] if pixels.ndim == 2 else np.ascontiguousarray(pixels.transpose(2, 0, 1))
-    return Picture(pixels, tuple(notes))
+    return Picture(pixels, tuple(notes), digest)
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[Image]:
-    """Open an image lazily: only its header is read. The file is closed at the end."""
+def _opened(path: Path) -> Iterator[BufferedReader]:
+    """Open a file that has something in it."""
+    if path.exists() and not path.is_file():  # a pipe would make the reader wait for ever
+        raise UnreadableImageError("not a regular file")
     try:
         stream = path.open("rb")
     except PermissionError as error:
@@ -106,9 +112,9 @@ def _opened(path: Path) -> Iterator[Image]:
     except OSError as error:
         raise UnreadableImageError(f"cannot be opened: {error.strerror}") from error
     with stream:
-        if path.stat().st_size == 0:
+        if os.fstat(stream.fileno()).st_size == 0:
             raise UnreadableImageError("empty file")
-        yield _identified(stream)
+        yield stream
 
 
 @cache
@@ -120,7 +126,7 @@ def _formats() -> tuple[str, ...]:
     return tuple(name for name in _FORMATS if name in Image.OPEN)
 
 
-def _identified(stream: BinaryIO) -> Image:
+def _identified(stream: BufferedReader) -> Image:
     from PIL import Image, UnidentifiedImageError  # noqa: PLC0415
 
     try:

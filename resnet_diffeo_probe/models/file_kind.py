@@ -9,6 +9,8 @@ from enum import Enum
 from pathlib import Path
 
 from resnet_diffeo_probe.errors import LoadError
+from resnet_diffeo_probe.inputs.text_file import first_line
+from resnet_diffeo_probe.inputs.unpacking import is_bomb
 
 __all__ = ["FileKind", "identify"]
 
@@ -40,7 +42,6 @@ _FOREIGN = (
     (b"GGUF", "a GGUF file, which holds quantised language models"),
     (b"%PDF", "a PDF document"),
 )
-_MOST_UNPACKED = 2**30
 _SAVE_HINT = 'save the weights with torch.save(model.state_dict(), "model.pt")'
 
 
@@ -150,8 +151,7 @@ def _identify_zip(path: Path) -> FileKind:
             fix="download or save the file again, and compare its size with the original's",
             code="file-truncated",
         ) from error
-    # PyTorch does not compress; an archive that unpacks to far more than its size was built to fill the memory
-    if unpacked > max(_MOST_UNPACKED, 20 * path.stat().st_size):
+    if is_bomb(unpacked, path.stat().st_size):
         raise LoadError(
             f"{path} would unpack to {unpacked / 2**30:.1f} GiB",
             why=f"it has {path.stat().st_size / 2**20:.1f} MiB: a decompression bomb, or a damaged archive",
@@ -196,16 +196,7 @@ def _check_not_text(path: Path, head: bytes, size: int) -> None:
             fix=f'git lfs install && git lfs pull --include "{path.name}"',
             code="file-is-lfs-pointer",
         )
-    try:
-        text = head.decode("utf-8")
-    except UnicodeDecodeError as error:
-        if error.start < len(head) - 4 or size <= len(
-            head
-        ):  # not merely a character cut at the end of the sample
-            return
-        text = head[: error.start].decode("utf-8")
-    if all(character.isprintable() or character in "\t\r\n\f" for character in text):
-        first = text.strip().splitlines()[0][:60] if text.strip() else ""
+    if (first := first_line(head, size)) is not None:
         raise LoadError(
             f"{path} is a text file, not a model",
             why=f"it begins with {first!r}",

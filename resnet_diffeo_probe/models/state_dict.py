@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from resnet_diffeo_probe.errors import LoadError
+from resnet_diffeo_probe.inputs.rows import wastes_memory
 
 __all__ = ["StateDict", "check_finite", "find"]
 
@@ -172,7 +173,7 @@ def _to_float32(tensors: dict[str, Tensor], path: Path) -> tuple[dict[str, Tenso
                 fix="give the float checkpoint that it was made from",
                 code="weights-not-real",
             )
-        if tensor.numel() * tensor.element_size() > 16 * max(tensor.untyped_storage().nbytes(), 2**20):
+        if wastes_memory(tensor):
             raise LoadError(
                 f"{path} holds a tensor that is larger than its numbers, {name} {list(tensor.shape)}",
                 why="its strides repeat the same few numbers: the file is damaged, or built to fill the memory",

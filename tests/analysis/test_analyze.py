@@ -16,7 +16,7 @@ from resnet_diffeo_probe.analysis.plan import Settings
 from resnet_diffeo_probe.analysis.quantities import QUANTITIES, Budget
 from resnet_diffeo_probe.analysis.schema import read_result, validate
 from resnet_diffeo_probe.errors import ConfigurationError, DiffeoProbeError, InputsError, NoUnitError
-from resnet_diffeo_probe.inputs import Inputs, Preprocessing
+from resnet_diffeo_probe.inputs import Inputs, Preprocessing, TensorRows
 from resnet_diffeo_probe.models import LoadedModel
 
 from .networks import Block, Net, Sorted, Wider, images, seeded
@@ -302,7 +302,7 @@ def loaded(module, *, num_classes):
 
 def labelled(x, labels, classes):
     return Inputs(
-        tensor=x, names=tuple(f"{label}/{i}.png" for i, label in enumerate(labels)), labels=tuple(labels),
+        rows=TensorRows(x), names=tuple(f"{label}/{i}.png" for i, label in enumerate(labels)), labels=tuple(labels),
         classes=tuple(classes), skipped=(("readme.txt", "no image"),), kind="images", source="images",
         preprocessing=Preprocessing.from_preset("none"), seed=0,
     )  # fmt: skip

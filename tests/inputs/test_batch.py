@@ -5,14 +5,14 @@ from __future__ import annotations
 import pytest
 import torch
 
-from resnet_diffeo_probe.inputs import Inputs, Preprocessing, accuracy
+from resnet_diffeo_probe.inputs import Inputs, Preprocessing, TensorRows, accuracy
 
 
 def inputs(labels, classes) -> Inputs:
     count = len(labels) if labels else 2
     names = tuple(map(str, range(count)))
     x = torch.zeros(count, 1, 2, 2)
-    return Inputs(x, names, labels, classes, (), "images", "folder", Preprocessing(), 0)
+    return Inputs(TensorRows(x), names, labels, classes, (), "images", "folder", Preprocessing(), 0)
 
 
 def test_index_is_the_place_among_the_sorted_folders():
@@ -30,3 +30,15 @@ def test_not_applicable():
 def test_wrong_logits(shape):
     with pytest.raises(ValueError, match="logits"):
         accuracy(torch.zeros(shape), inputs(("a", "b"), ("a", "b")), 2)
+
+
+def test_parts(tmp_path):
+    x = torch.arange(60.0).reshape(5, 3, 2, 2)
+    batch = Inputs(TensorRows(x), tuple("abcde"), None, None, (), "tensor", "memory", Preprocessing(), 0)
+    assert (len(batch), batch.shape) == (5, (3, 2, 2))
+    assert torch.equal(batch.part(1, 4), x[1:4])
+    assert batch.part(2, 2).shape == (0, 3, 2, 2)
+    assert torch.equal(batch.tensor, x)
+    for start, stop in [(-1, 2), (0, 6), (3, 2)]:
+        with pytest.raises(IndexError):
+            batch.part(start, stop)

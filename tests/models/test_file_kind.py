@@ -146,7 +146,7 @@ def test_absurd_paths(name):
 
 
 def test_zip_bomb(tmp_path, monkeypatch):
-    monkeypatch.setattr("resnet_diffeo_probe.models.file_kind._MOST_UNPACKED", 2**20)
+    monkeypatch.setattr("resnet_diffeo_probe.inputs.unpacking._MOST_UNPACKED", 2**20)
     with zipfile.ZipFile(tmp_path / "a.pt", "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("a/data.pkl", b"x")
         archive.writestr("a/data/0", bytes(2**21))
