@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -14,9 +14,10 @@ import torch
 from torch import Tensor, nn
 
 import resnet_diffeo_probe
+from resnet_diffeo_probe.analysis.gate import is_complete
 from resnet_diffeo_probe.analysis.pictures import pictures_json
 from resnet_diffeo_probe.analysis.placement import references_json, refinement_json
-from resnet_diffeo_probe.analysis.plan import LEFT_OUT, Plan, Settings, make_plan, prepared
+from resnet_diffeo_probe.analysis.plan import Plan, Settings, make_plan, prepared
 from resnet_diffeo_probe.analysis.proving import pair_in_pixels, prove_units
 from resnet_diffeo_probe.analysis.run import Measured, Progress, run_plan
 from resnet_diffeo_probe.analysis.schema import SCHEMA_VERSION, validate, write_result
@@ -30,6 +31,7 @@ from resnet_diffeo_probe.analysis.stored import (
     rows_json,
     unit_json,
 )
+from resnet_diffeo_probe.analysis.thresholds import Threshold, default_thresholds
 from resnet_diffeo_probe.bijectivity import Proofs, Verdict, Witness, network_verdicts, unit_verdicts
 from resnet_diffeo_probe.bijectivity.pixel_pair import NoPixelPair, PixelPair
 from resnet_diffeo_probe.bijectivity.pixel_pair import save as save_pixels
@@ -66,10 +68,7 @@ class Analysis:
     @property
     def complete(self) -> bool:
         """Whether every planned measurement of every chosen unit was made."""
-        return not self.interrupted and all(
-            u["status"] in ("complete", "not_applicable") or u["reason"] == LEFT_OUT
-            for u in self.result["units"]
-        )
+        return not self.interrupted and is_complete(self.result)
 
     def save(self, path: Path) -> None:
         """Write `result.json`: to a temporary name first, then in its place."""
@@ -88,6 +87,7 @@ def analyze(
     *,
     command: str = "",
     configuration: Mapping[str, Any] | None = None,
+    thresholds: Iterable[Threshold] | None = None,
     progress: Callable[[Progress], None] | None = None,
     planned: Callable[[Plan], None] | None = None,
     proven: Callable[[str], None] | None = None,
@@ -102,6 +102,7 @@ def analyze(
         settings: what to measure and how.
         command: the command line, for the report's provenance.
         configuration: every option as used, for the same.
+        thresholds: limits to be stored with the numbers; None: the defaults.
         progress: called after each unit and input.
         planned: called once with the plan before anything runs.
         proven: called with the name of each unit whose proofs were looked for.
@@ -158,6 +159,7 @@ def analyze(
         "units": units,
         "measurements": rows,
         "verdicts": [v.to_json() for v in verdicts],
+        "thresholds": [t.to_json() for t in (default_thresholds() if thresholds is None else thresholds)],
         "witnesses": [{"unit": w.unit, **w.to_json()} for w in witnesses],
         "certificates": certificates_json(proofs),
         "references": references_json(units, rows),

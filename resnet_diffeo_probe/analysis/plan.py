@@ -11,15 +11,13 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from resnet_diffeo_probe.analysis.gate import LEFT_OUT
 from resnet_diffeo_probe.analysis.quantities import DETAILED, QUANTITIES, Budget, quantities_of
 from resnet_diffeo_probe.errors import ConfigurationError, NoUnitError, UnsupportedUnitError
 from resnet_diffeo_probe.jacobian import UnitJacobian
 from resnet_diffeo_probe.units import Discovery, ResidualUnit
 
-__all__ = ["LEFT_OUT", "Plan", "Settings", "UnitPlan", "make_plan", "prepared"]
-
-#: Why a unit is not run that the user did not choose: no failure.
-LEFT_OUT = "left out by --units"
+__all__ = ["Plan", "Settings", "UnitPlan", "make_plan", "prepared"]
 
 
 @dataclass(frozen=True)
