@@ -24,8 +24,20 @@ def broken_evidence(result: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     for index, certificate in enumerate(result.get("certificates", ())):
         if certificate["input"] not in inputs:
             yield f"certificates[{index}].input", f"{certificate['input']!r} is not in inputs.names"
+    yield from _broken_pictures(result.get("pictures") or {}, units, inputs)
     yield from _twice(result, "references", ("unit",))
     yield from _twice(result, "refinement", ("unit", "scheme", "steps"))
+
+
+def _broken_pictures(
+    pictures: Mapping[str, Any], units: set[str], inputs: set[str | None]
+) -> Iterator[tuple[str, str]]:
+    for part in ("inputs", "maps", "pairs"):
+        for index, entry in enumerate(pictures.get(part, ())):
+            if part != "inputs" and entry.get("unit") not in units:
+                yield f"pictures.{part}[{index}].unit", f"{entry.get('unit')!r} is not in units"
+            if entry.get("input") not in inputs:
+                yield f"pictures.{part}[{index}].input", f"{entry['input']!r} is not in inputs.names"
 
 
 def _twice(result: Mapping[str, Any], part: str, keys: tuple[str, ...]) -> Iterator[tuple[str, str]]:

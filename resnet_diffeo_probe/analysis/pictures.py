@@ -1,0 +1,300 @@
+"""The pictures of a result: some inputs, pairs with one image, and maps of where a unit clips and folds.
+
+A picture illustrates what other parts of the result prove. There is a bounded number of them, and the unit to look at
+first is always among those shown.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from resnet_diffeo_probe.analysis.plan import Plan, UnitPlan
+from resnet_diffeo_probe.analysis.proving import is_slow
+from resnet_diffeo_probe.analysis.quantities import Budget
+from resnet_diffeo_probe.analysis.raster import Pixels, mosaic, values_picture
+from resnet_diffeo_probe.analysis.run import Measured, one_thread
+from resnet_diffeo_probe.analysis.spatial import (
+    SpatialMap,
+    clipped_map,
+    fold_normal_map,
+    singular_vector_map,
+)
+from resnet_diffeo_probe.bijectivity import State, Verdict, Witness
+from resnet_diffeo_probe.bijectivity.pixel_pair import NoPixelPair, PixelPair
+from resnet_diffeo_probe.finding import Status
+from resnet_diffeo_probe.inputs import Inputs
+from resnet_diffeo_probe.units import Discovery, UnitActivations
+
+__all__ = ["pictures_json"]
+
+# Units with maps, units with a pair, inputs shown: the picture of a deep network stays a picture.
+_MAPPED_UNITS, _PAIRED_UNITS, _SHOWN_INPUTS = 16, 8, 8
+# Tiles of a mosaic, those that differ most.
+_CHANNELS = 9
+# Characters of base64 in all.
+_MOST_CHARACTERS = 1_400_000
+# One factorisation more for every so many measurements, and no more than so many.
+_MEASUREMENTS_EACH, _MOST_VECTORS = 4, 24
+
+
+def pictures_json(
+    discovery: Discovery,
+    plan: Plan,
+    measured: Measured,
+    batch: Inputs,
+    witnesses: Sequence[Witness],
+    in_pixels: PixelPair | NoPixelPair | None,
+    verdicts: Sequence[Verdict],
+) -> dict[str, Any] | None:
+    """Return the object `pictures` of a result.
+
+    None where a few measures were asked for, the run was interrupted, or nothing was measured.
+
+    Args:
+        discovery: the network in the dtype of the plan.
+        plan: what was measured.
+        measured: where σ_min was least, and how long measurements took.
+        batch: the inputs.
+        witnesses: the pairs that were found.
+        in_pixels: the pair of images, or why there is none.
+        verdicts: of the units: which to look at first.
+    """
+    units = _by_concern(plan, measured, verdicts)
+    if plan.settings.measures or measured.interrupted or not units:
+        return None
+    album = _Album()
+    with suppress(KeyboardInterrupt):  # the result does not wait for its pictures
+        _draw(album, units, discovery, plan, measured, batch, witnesses, in_pixels)
+    return album.to_json()
+
+
+def _draw(
+    album: _Album,
+    units: Sequence[UnitPlan],
+    discovery: Discovery,
+    plan: Plan,
+    measured: Measured,
+    batch: Inputs,
+    witnesses: Sequence[Witness],
+    in_pixels: PixelPair | NoPixelPair | None,
+) -> None:
+    places = _map_places(units, measured)
+    names = [*(name for _, name in places), *_inputs_of(witnesses), *batch.names[:_SHOWN_INPUTS]]
+    _add_inputs(album, batch, list(dict.fromkeys(names))[:_SHOWN_INPUTS])
+    if isinstance(in_pixels, PixelPair) and (pixels := Pixels.of(in_pixels.x1, batch.preprocessing)):
+        album.add("pixel_pair", _pair_of_images(in_pixels.x1, in_pixels.x2, pixels))
+    with one_thread():
+        for found in _maps(discovery, plan, measured, batch, places, witnesses):
+            album.add("maps", found)
+    shown = {p.unit.name for p in units[:_PAIRED_UNITS]}
+    for witness in witnesses:
+        if witness.unit in shown:
+            album.add("pairs", _pair(witness, batch))
+
+
+@dataclass
+class _Album:
+    """What was drawn so far, and what was left out for its size."""
+
+    parts: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
+    characters: int = 0
+    left_out: int = 0
+
+    def add(self, part: str, entry: dict[str, Any] | None) -> None:
+        if entry is None:
+            return
+        pictures = [value for value in entry.values() if isinstance(value, dict) and "png" in value]
+        size = sum(len(picture["png"]) for picture in pictures)
+        if self.characters + size > _MOST_CHARACTERS:
+            self.left_out += 1
+            return
+        self.characters += size
+        self.parts.setdefault(part, []).append(entry)
+
+    def to_json(self) -> dict[str, Any]:
+        parts = {part: self.parts.get(part, []) for part in ("inputs", "maps", "pairs")}
+        pixel_pair = self.parts.get("pixel_pair", [None])[0]
+        return {**parts, "pixel_pair": pixel_pair, "left_out": self.left_out}
+
+
+def _by_concern(plan: Plan, measured: Measured, verdicts: Sequence[Verdict]) -> list[UnitPlan]:
+    """Return the measured units, those to look at first in front."""
+    proven = {v.unit for v in verdicts if v.map == "sum" and v.state is State.NOT_INJECTIVE_PROVEN}
+
+    def concern(unit_plan: UnitPlan) -> tuple[bool, float]:
+        signs = [r["sign"].value for r in measured.rows[unit_plan.unit.name].values() if "sign" in r]
+        known = [sign for sign in signs if sign is not None]
+        return unit_plan.unit.name not in proven, -known.count(-1) / max(1, len(known))
+
+    units = [p for p in plan.units if p.jacobian is not None and measured.rows[p.unit.name]]
+    return sorted(units, key=concern)
+
+
+def _map_places(units: Sequence[UnitPlan], measured: Measured) -> list[tuple[UnitPlan, str]]:
+    """Return which units are mapped at which inputs: each at the first one, and where it is nearest to singular."""
+    mapped = units[:_MAPPED_UNITS]
+    first = [(p, next(iter(measured.rows[p.unit.name]))) for p in mapped]
+    weakest = [(p, name) for p in mapped if (name := _weakest_input(p.unit.name, measured)) is not None]
+    seen = {(p.unit.name, name) for p, name in first}
+    return first + [(p, name) for p, name in weakest if (p.unit.name, name) not in seen]
+
+
+def _weakest_input(unit: str, measured: Measured) -> str | None:
+    sizes = {
+        name: float(row["sigma_min"].value)
+        for name, row in measured.rows[unit].items()
+        if "sigma_min" in row and row["sigma_min"].value is not None
+    }
+    return min(sizes, key=lambda name: sizes[name], default=None)
+
+
+def _inputs_of(witnesses: Sequence[Witness]) -> Iterator[str]:
+    for witness in witnesses:
+        yield from (name for name in witness.about.get("inputs", ()) if isinstance(name, str))
+
+
+def _add_inputs(album: _Album, batch: Inputs, names: Sequence[str]) -> None:
+    for index in sorted(batch.names.index(name) for name in names):
+        x = batch.part(index, index + 1)
+        if pixels := Pixels.of(x, batch.preprocessing):
+            about = {"input": batch.names[index], "are_pixels": pixels.are_pixels}
+            album.add("inputs", about | {"picture": pixels.picture(x).to_json()})
+
+
+def _maps(
+    discovery: Discovery,
+    plan: Plan,
+    measured: Measured,
+    batch: Inputs,
+    places: Sequence[tuple[UnitPlan, str]],
+    witnesses: Sequence[Witness],
+) -> Iterator[dict[str, Any]]:
+    """Yield every map, in the order of the places; one forward pass an input, the units of it in parallel."""
+    seen: dict[str, Mapping[str, UnitActivations]] = {}
+    for name in dict.fromkeys(name for _, name in places):
+        index = batch.names.index(name)
+        x = batch.part(index, index + 1).to(getattr(torch, plan.settings.dtype))
+        needed = {p.unit.name for p, at in places if at == name}
+        seen[name] = {unit: found for unit, found in discovery.run(x)[1].items() if unit in needed}
+    with_vectors = _with_vectors(plan, measured, places)
+    threads = plan.settings.threads
+    with ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+        tasks = [
+            pool.submit(_at, plan, p, seen[name][p.unit.name], with_vectors[p.unit.name, name])
+            for p, name in places
+        ]
+        for (unit_plan, name), task in zip(places, tasks, strict=True):
+            about = {"unit": unit_plan.unit.name, "input": name}
+            yield from (about | found.to_json() for found in task.result())
+    folds = {w.unit: w for w in witnesses if w.map == "sum" and w.is_proof}
+    for unit_plan in {p.unit.name: p for p, _ in places}.values():
+        jacobian, witness = unit_plan.jacobian, folds.get(unit_plan.unit.name)
+        if jacobian is not None and _is_spatial(unit_plan.unit.input_shape):
+            drawn = _attempt("fold_normal", lambda j=jacobian, w=witness: fold_normal_map(j, w))  # type: ignore[misc]
+            yield {"unit": unit_plan.unit.name, "input": None} | drawn.to_json()
+
+
+def _with_vectors(
+    plan: Plan, measured: Measured, places: Sequence[tuple[UnitPlan, str]]
+) -> dict[tuple[str, str], str | None]:
+    """Return for each place None where the singular vector is computed, else why it is not.
+
+    A vector costs about one factorisation: a share of what was measured, and none where one measurement is slow.
+    """
+    total = sum(len(rows) for rows in measured.rows.values())
+    left = min(_MOST_VECTORS, max(1, total // _MEASUREMENTS_EACH))
+    reasons: dict[tuple[str, str], str | None] = {}
+    for unit_plan, name in places:
+        unit = unit_plan.unit.name
+        sign = measured.rows[unit][name].get("sign")
+        if plan.settings.budget is Budget.QUICK:
+            reason: str | None = "not computed in the quick budget"
+        elif is_slow(measured, unit) and plan.settings.budget is not Budget.FULL:
+            reason = "one measurement of this unit takes too long for a second one; --budget full computes it"
+        elif sign is not None and sign.status in (Status.NOT_RUN, Status.ERROR):
+            reason = "the Jacobian was not factorised at this input"
+        elif not left:
+            reason = "not computed: the vectors would take too large a share of the run's time"
+        else:
+            reason, left = None, left - 1
+        reasons[unit, name] = reason
+    return reasons
+
+
+def _at(plan: Plan, unit_plan: UnitPlan, seen: UnitActivations, no_vector: str | None) -> list[SpatialMap]:
+    unit, jacobian = unit_plan.unit, unit_plan.jacobian
+    assert jacobian is not None  # noqa: S101 - only such units are mapped
+    if not _is_spatial(unit.input_shape):
+        shape = " × ".join(map(str, unit.input_shape))
+        reason = f"the unit's input ({shape}) has no height and width"
+        return [SpatialMap(kind, None, reason=reason) for kind in ("clipped", "singular_vector")]
+    settings = plan.settings
+    vector = (
+        SpatialMap("singular_vector", None, reason=no_vector)
+        if no_vector is not None
+        else _attempt(
+            "singular_vector",
+            lambda: singular_vector_map(
+                jacobian, seen.input, max_bytes=settings.memory / settings.threads, seed=settings.seed
+            ),
+        )
+    )
+    return [clipped_map(unit, seen), vector]
+
+
+def _attempt(kind: str, draw: Callable[[], SpatialMap]) -> SpatialMap:
+    """Draw a map; whatever goes wrong is its reason, since nothing rests on a picture."""
+    try:
+        return draw()
+    except Exception as error:  # the other pictures go on
+        return SpatialMap(kind, None, reason=f"{type(error).__name__}: {error}".splitlines()[0][:300])
+
+
+def _is_spatial(shape: Sequence[int]) -> bool:
+    return len(shape) == 3 and shape[1] * shape[2] > 1
+
+
+def _pair(witness: Witness, batch: Inputs) -> dict[str, Any] | None:
+    """Return a pair's points and their difference: as images where the unit takes images, else channel by channel."""
+    x1, x2 = witness.x1, witness.x2
+    if not _is_spatial(x1.shape[1:]):
+        return None
+    about: dict[str, Any] = {"unit": witness.unit, "map": witness.map, "channels": None}
+    takes_images = tuple(x1.shape[1:]) == tuple(batch.shape)
+    if takes_images and (pixels := Pixels.of(x1, batch.preprocessing)) is not None and pixels.are_pixels:
+        return about | _pair_of_images(x1, x2, pixels)
+    difference = (x2 - x1)[0]
+    energy = (difference**2).flatten(1).sum(1)
+    chosen = torch.sort(energy, descending=True, stable=True).indices[:_CHANNELS]
+    shown = torch.cat([x1[0, chosen], x2[0, chosen]])
+    low, high = float(shown.min()), float(shown.max())
+    reach = float(difference[chosen].abs().max())
+    return about | {
+        "channels": chosen.tolist(),
+        "share_shown": float(energy[chosen].sum() / energy.sum()) if float(energy.sum()) > 0 else 0.0,
+        "first": mosaic(x1[0, chosen], low, high).to_json(),
+        "second": mosaic(x2[0, chosen], low, high).to_json(),
+        "difference": mosaic(difference[chosen], -reach, reach).to_json(),
+    }
+
+
+def _pair_of_images(x1: Tensor, x2: Tensor, pixels: Pixels) -> dict[str, Any]:
+    """Return two images and their difference, at each position that of the channel which differs most."""
+    shown = pixels.shown(x2)
+    differences = shown - pixels.shown(x1)
+    difference = differences.gather(0, differences.abs().argmax(0, keepdim=True))[0]
+    reach = float(difference.abs().max())
+    return {
+        "outside": float(((shown < 0) | (shown > 1)).double().mean()),
+        "share_shown": 1.0,
+        "first": pixels.picture(x1).to_json(),
+        "second": pixels.picture(x2).to_json(),
+        "difference": values_picture(difference, -reach, reach).to_json(),
+    }
