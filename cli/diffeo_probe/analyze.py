@@ -11,25 +11,33 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from diffeo_probe import terminal
+from diffeo_probe.configured import ConfiguredCommand
 from diffeo_probe.folder import prepare_folder, writing
-from diffeo_probe.options import model_options, preprocessing_of, preprocessing_options
+from diffeo_probe.options import (
+    GATES,
+    PATH,
+    Words,
+    model_options,
+    preprocessing_of,
+    preprocessing_options,
+    thresholds_of,
+)
 
 if TYPE_CHECKING:
     from resnet_diffeo_probe.analysis.analyze import Analysis
 
-__all__ = ["analyze", "exit_code", "run_analysis"]
+__all__ = ["analyze", "run_analysis"]
 
 # Names of skipped files that are shown; the report lists all.
 _SKIPPED_SHOWN = 5
 
-GATES = ("never", "error", "violation", "uncertified")
 
-
-@click.command(short_help="Measure every residual unit of MODEL and write the report.")
-@click.argument("model")
+@click.command(cls=ConfiguredCommand, short_help="Measure every residual unit of MODEL and write the report.")
+@click.argument("model", type=PATH)
 @model_options
 @click.option(
     "--inputs",
+    type=PATH,
     default="synthetic",
     show_default=True,
     help="A folder of images, an image, a .npy/.pt tensor, or 'synthetic'.",
@@ -48,9 +56,7 @@ GATES = ("never", "error", "violation", "uncertified")
 @click.option(
     "--units", multiple=True, metavar="GLOB", help="Only units whose name matches; may be repeated."
 )
-@click.option(
-    "--measures", metavar="A,B,…", help="Quantities instead of a budget's; an unknown one lists them."
-)
+@click.option("--measures", type=Words(), help="Quantities instead of a budget's; an unknown one lists them.")
 @click.option(
     "--budget",
     type=click.Choice(["quick", "standard", "full"]),
@@ -82,15 +88,22 @@ GATES = ("never", "error", "violation", "uncertified")
     metavar="GIB",
     help="Memory that all factors held at one time may take; default: three quarters of the machine's.",
 )
-@click.option("--out", help="Output folder; default: a new one named after the model.")
+@click.option("--out", type=PATH, help="Output folder; default: a new one named after the model.")
 @click.option("--overwrite", is_flag=True, help="Replace the results in --out.")
+@click.option(
+    "--thresholds",
+    type=PATH,
+    metavar="FILE",
+    help="TOML file with limits, stored and shown with the numbers; "
+    "`diffeo-probe explain thresholds` lists them.",
+)
 @click.option(
     "--fail-on",
     type=click.Choice(GATES),
     default="never",
     show_default=True,
-    help="Exit with 1. error: if a unit was not run; violation: also if one is proven not injective; "
-    "uncertified: also if one is not certified injective.",
+    help="Exit with 1. error: if a unit was not run, or is beyond a limit of --thresholds; "
+    "violation: also if one is proven not injective; uncertified: also if one is not certified injective.",
 )
 def analyze(model: str, **options: Any) -> int:
     """Measure every residual unit of MODEL and write report.html, result.json and units.csv.
@@ -129,6 +142,7 @@ def run_analysis(
     out: str | None,
     overwrite: bool,
     fail_on: str,
+    thresholds: str | None = None,
     recorded: tuple[str, str] | None = None,
 ) -> int:
     """Load, measure, judge, write; return the exit code.
@@ -136,10 +150,13 @@ def run_analysis(
     `recorded` stands in the result in place of the paths of model and inputs, where these are the package's own.
     """
     # what can be refused is refused before torch is loaded and anything is computed
+    limits = thresholds_of(thresholds)
     folder = prepare_folder(out, Path(model), overwrite=overwrite) if out is not None else None
     from resnet_diffeo_probe.analysis.analyze import analyze as analyze_model
+    from resnet_diffeo_probe.analysis.gate import INTERRUPTED, exit_code
     from resnet_diffeo_probe.analysis.plan import Plan, Settings
     from resnet_diffeo_probe.analysis.quantities import Budget
+    from resnet_diffeo_probe.analysis.thresholds import require_units
     from resnet_diffeo_probe.inputs import read_inputs
     from resnet_diffeo_probe.models import load
 
@@ -171,6 +188,7 @@ def run_analysis(
         folder = prepare_folder(None, Path(model), overwrite=overwrite)
 
     def announce(plan: Plan) -> None:
+        require_units(limits, [planned.unit.name for planned in plan.units])
         click.echo(
             f"{terminal.printable(loaded.architecture)}: {len(plan.units)} residual units, "
             f"determinants of {sum(p.jacobian is not None for p in plan.units)} of them at "
@@ -202,8 +220,10 @@ def run_analysis(
                 "seed": seed,
                 "workers": settings.threads,
                 "max_memory_gib": round(settings.memory / 2**30, 2),
+                "thresholds": thresholds,
                 "fail_on": fail_on,
             },
+            thresholds=limits,
             progress=show.measured,
             planned=announce,
             proven=show.proven,
@@ -212,7 +232,8 @@ def run_analysis(
     _tell(analysis, folder)
     if analysis.interrupted:
         terminal.hint("interrupted: the report holds what was measured until then")
-    return exit_code(analysis, fail_on)
+        return INTERRUPTED
+    return exit_code(analysis.result, fail_on, limits)
 
 
 def _write(analysis: Analysis, folder: Path) -> None:
@@ -255,20 +276,3 @@ _STATES = {
     "undetermined": "UNDETERMINED",
     "not_run": "NOT RUN",
 }
-
-
-def exit_code(analysis: Analysis, fail_on: str) -> int:
-    """Return the exit code of an analysis: 130 interrupted, 1 gate tripped, 4 partial, 0 done."""
-    if analysis.interrupted:
-        return 130
-    judged = [v for v in analysis.verdicts if v.unit is not None and v.map == "sum"]
-    states = {v.state.value for v in judged if v.state.value != "not_applicable"}
-    tripped = {
-        "never": False,
-        "error": not analysis.complete,
-        "violation": not analysis.complete or "not_injective_proven" in states,
-        "uncertified": not analysis.complete or bool(states - {"certified_injective"}),
-    }[fail_on]
-    if tripped:
-        return 1
-    return 0 if analysis.complete else 4

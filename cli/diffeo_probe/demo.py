@@ -7,13 +7,21 @@ from typing import Any
 import click
 
 from diffeo_probe.analyze import run_analysis
+from diffeo_probe.configured import ConfiguredCommand
+from diffeo_probe.options import PATH
 
 __all__ = ["demo"]
 
 
-@click.command(short_help="The whole way on a small network that ships with the package.")
+@click.command(
+    cls=ConfiguredCommand, short_help="The whole way on a small network that ships with the package."
+)
 @click.option(
-    "--out", default="diffeo-probe-demo", show_default=True, help="Output folder; results in it are replaced."
+    "--out",
+    type=PATH,
+    default="diffeo-probe-demo",
+    show_default=True,
+    help="Output folder; results in it are replaced.",
 )
 @click.option(
     "--seed",

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from diffeo_probe import terminal
-from diffeo_probe.options import Size, model_options
+from diffeo_probe.configured import ConfiguredCommand
+from diffeo_probe.options import PATH, Size, model_options
 from resnet_diffeo_probe.errors import InputsError
 
 if TYPE_CHECKING:
@@ -18,8 +19,10 @@ if TYPE_CHECKING:
 __all__ = ["inspect"]
 
 
-@click.command(short_help="List the residual units of MODEL, and why other additions are none.")
-@click.argument("model")
+@click.command(
+    cls=ConfiguredCommand, short_help="List the residual units of MODEL, and why other additions are none."
+)
+@click.argument("model", type=PATH)
 @model_options
 @click.option(
     "--channels", type=click.IntRange(min=1), help="Channels of an input, where the file does not say."

@@ -10,6 +10,8 @@ import click
 
 from diffeo_probe import terminal
 from diffeo_probe.analyze import analyze
+from diffeo_probe.check import check
+from diffeo_probe.configured import PREFIX, variable_behind
 from diffeo_probe.demo import demo
 from diffeo_probe.inspect import inspect
 from diffeo_probe.report import report
@@ -44,7 +46,7 @@ def cli() -> None:
     """  # noqa: D301 - click's mark of a paragraph not to be wrapped is the character itself
 
 
-for command in (analyze, inspect, demo, report, spirals):
+for command in (analyze, inspect, demo, report, check, spirals):
     cli.add_command(command)
 
 
@@ -52,7 +54,7 @@ def main() -> None:
     """Run the command line; every mistake of the user's ends in one message without a traceback."""
     screen = sys.stdout
     try:
-        code = cli.main(standalone_mode=False)
+        code = cli.main(standalone_mode=False, auto_envvar_prefix=PREFIX)
     except DiffeoProbeError as error:
         terminal.print_error(error)
         code = error.exit_code
@@ -61,6 +63,8 @@ def main() -> None:
         code = 2
     except click.ClickException as error:
         error.show()
+        if (variable := variable_behind(error)) is not None:
+            terminal.hint(f"the value comes from the environment variable {variable}")
         code = error.exit_code
     except (click.Abort, KeyboardInterrupt):
         click.echo("interrupted", err=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
@@ -11,10 +12,28 @@ from diffeo_probe import terminal
 from resnet_diffeo_probe.errors import ConfigurationError
 
 if TYPE_CHECKING:
+    from resnet_diffeo_probe.analysis.thresholds import Threshold
     from resnet_diffeo_probe.inputs import Preprocessing
     from resnet_diffeo_probe.models import LoadedModel
 
-__all__ = ["Numbers", "model_options", "preprocessing_of", "preprocessing_options"]
+__all__ = [
+    "GATES",
+    "PATH",
+    "Numbers",
+    "Size",
+    "Words",
+    "model_options",
+    "preprocessing_of",
+    "preprocessing_options",
+    "result_file",
+    "thresholds_of",
+]
+
+#: What `--fail-on` takes: the rules of `analysis.gate`, which is not imported for a page of help.
+GATES = ("never", "error", "violation", "uncertified")
+
+#: A file or folder that a shell completes; what is wrong with it is said by whoever opens it.
+PATH = click.Path(readable=False)
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -31,8 +50,9 @@ class Numbers(click.ParamType[tuple[float, ...]]):
         if isinstance(value, tuple):
             return value
         try:
-            return tuple(float(part) for part in str(value).split(","))
-        except ValueError:
+            parts = value if isinstance(value, list) else str(value).split(",")
+            return tuple(float(part) for part in parts)
+        except (TypeError, ValueError):
             self.fail(f"'{value}' is not a list of numbers such as 0.485,0.456,0.406", param, ctx)
 
 
@@ -45,15 +65,46 @@ class Size(click.ParamType[int | tuple[int, int]]):
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
     ) -> int | tuple[int, int]:
         """Return a number of pixels or (height, width)."""
-        if not isinstance(value, str):
+        if isinstance(value, tuple):
             return value
+        parts = value if isinstance(value, list) else str(value).lower().replace("×", "x").split("x")
         try:
-            sides = [int(part) for part in value.lower().replace("×", "x").split("x")]
-        except ValueError:
+            sides = [int(part) for part in parts]
+        except (TypeError, ValueError):
             sides = []
         if len(sides) not in (1, 2) or min(sides) < 1:
             self.fail(f"'{value}' is not a size such as 32 or 224x192", param, ctx)
         return sides[0] if len(sides) == 1 else (sides[0], sides[1])
+
+
+class Words(click.ParamType[str]):
+    """Comma-separated words; a list in a file."""
+
+    name = "a,b,…"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Return the words with commas between them."""
+        words = value if isinstance(value, list) else [value]
+        if not all(isinstance(word, str) for word in words):
+            self.fail(f"{value!r} is not a list of words such as sign,logabsdet", param, ctx)
+        return ",".join(words)
+
+
+def result_file(given: str) -> Path:
+    """Return the result.json that was given, or that lies in the folder that was given."""
+    path = Path(given).expanduser()
+    return path / "result.json" if path.is_dir() else path
+
+
+def thresholds_of(file: str | None) -> tuple[Threshold, ...]:
+    """Return the limits of a thresholds file, or the defaults.
+
+    Raises:
+        ConfigurationError: the file cannot be used; the message names the key and the line.
+    """
+    from resnet_diffeo_probe.analysis.thresholds import default_thresholds, read_thresholds
+
+    return default_thresholds() if file is None else read_thresholds(file)
 
 
 def model_options(command: Command) -> Command:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from diffeo_probe import terminal
+from diffeo_probe.configured import ConfiguredGroup
 from resnet_diffeo_probe.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ NETWORK = click.Choice(["a", "b", "c", "d"])
 LINES = 20  # of progress where standard error is no terminal
 
 
-@click.group()
+@click.group(cls=ConfiguredGroup)
 def spirals() -> None:
     r"""Train and examine the paper's four spiral networks.
 

@@ -132,7 +132,7 @@ def test_an_option_that_makes_no_sense(typed, files, tmp_path, options, code, sa
     [
         ("imges", [], ["does not exist", "images"]),
         ("no-images", [], ["no image that can be read", "readme.txt"]),
-        ("notes.pt", [], ["is damaged, or would run code"]),
+        ("notes.pt", [], ["is a text file, not a tensor"]),
         ("colour.pt", [], ["[3, 8, 8]", "[1, 8, 8]"]),
         ("small.pt", [], ["[1, 5, 8]"]),
         ("nan-inputs.pt", [], ["NaN"]),
