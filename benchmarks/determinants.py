@@ -29,7 +29,8 @@ from resnet_diffeo_probe.analysis.plan import Settings
 from resnet_diffeo_probe.analysis.quantities import Budget
 from resnet_diffeo_probe.inputs import Inputs, Preprocessing, read_inputs
 from resnet_diffeo_probe.jacobian import UnitJacobian, determinant
-from resnet_diffeo_probe.jacobian.elimination import elimination_flops, factorize
+from resnet_diffeo_probe.jacobian.block_system import elimination_flops
+from resnet_diffeo_probe.jacobian.elimination import factorize
 from resnet_diffeo_probe.models import LoadedModel, load
 from resnet_diffeo_probe.units import discover
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from resnet_diffeo_probe.jacobian.elimination import BlockFactorization
+from resnet_diffeo_probe.jacobian.block_factorization import BlockFactorization
 
 if TYPE_CHECKING:
     from resnet_diffeo_probe.jacobian.linearize import Linearization
@@ -21,23 +21,31 @@ __all__ = ["JacobianFactorization"]
 class JacobianFactorization:
     """J at one input, factorised: sign, log|det|, and solves where the factors were kept.
 
+    J = B + U Vᵀ with B local; det J = det B · det(I + Uᵀ B⁻ᵀ V), the matrix determinant lemma.
+
     Attributes:
         linearization: the unit at the input.
         blocks: the factorisation of the reduced matrix of the local part B.
-        solved_columns: B⁻¹ U, (K, *shape); None without terms of low rank.
-        small: I + Vᵀ B⁻¹ U, (K, K).
+        solved_rows: B⁻ᵀ V as rows, (K, *shape); None without terms of low rank, or where B is singular.
     """
 
     linearization: Linearization
     blocks: BlockFactorization
-    solved_columns: Tensor | None = None
-    small: Tensor | None = None
+    solved_rows: Tensor | None = None
+
+    @cached_property
+    def _small(self) -> Tensor:
+        """I + Uᵀ B⁻ᵀ V, (K, K)."""
+        assert self.solved_rows is not None  # noqa: S101 - asked for only where there are terms of low rank
+        columns = self.linearization.columns.flatten(1)
+        eye = torch.eye(columns.shape[0], dtype=columns.dtype, device=columns.device)
+        return eye + columns @ self.solved_rows.flatten(1).mT
 
     @cached_property
     def _small_slogdet(self) -> tuple[int, float]:
-        if self.small is None:
+        if self.solved_rows is None:
             return 1, 0.0
-        sign, logabsdet = torch.linalg.slogdet(self.small)
+        sign, logabsdet = torch.linalg.slogdet(self._small)
         return int(sign), float(logabsdet)
 
     @property
@@ -57,49 +65,24 @@ class JacobianFactorization:
 
     def solve(self, v: Tensor) -> Tensor:
         """Return J⁻¹ v, (B, *shape) -> (B, *shape); Woodbury's formula where there are terms of low rank."""
-        solved = self.solve_local(v)
-        if self.small is None or self.solved_columns is None:
-            return solved
-        inner = self.linearization.rows.flatten(1) @ solved.flatten(1).mT
-        return solved - (torch.linalg.solve(self.small, inner).mT @ self.solved_columns.flatten(1)).reshape(
-            v.shape
-        )
+        if self.solved_rows is not None:
+            weights = torch.linalg.solve(self._small.mT, self.solved_rows.flatten(1) @ v.flatten(1).mT)
+            v = v - (weights.mT @ self.linearization.columns.flatten(1)).reshape(v.shape)
+        lin = self.linearization
+        # B⁻¹ v = v − L[:, A] M⁻¹ D_A (R v)[A]
+        inner = lin.reduced_right(v) * lin.reduced.own_derivatives()
+        return v - lin.left_of_reduced(self.blocks.solve(inner.mT.contiguous()).mT)
 
     def solve_transpose(self, u: Tensor) -> Tensor:
         """Return J⁻ᵀ u, (B, *shape) -> (B, *shape)."""
-        if self.small is None or self.solved_columns is None:
-            return self.solve_local_transpose(u)
-        inner = self.solved_columns.flatten(1) @ u.flatten(1).mT
-        weights = torch.linalg.solve(self.small.mT, inner).mT
-        return self.solve_local_transpose(u - (weights @ self.linearization.rows.flatten(1)).reshape(u.shape))
-
-    def solve_local(self, v: Tensor) -> Tensor:
-        """Return B⁻¹ v = v − L[:, A] M⁻¹ D_A (R v)[A]."""
-        lin, reduced = self.linearization, self.linearization.reduced
-        cut, index = reduced.product.cut, reduced.active_index()
-        w = v.reshape(v.shape[0], *lin.parent.chain.in_shape)
-        inner = _flatten(lin.right(w, cut))[:, index] * reduced.own_derivatives()
-        solved = self.blocks.solve(inner.mT.contiguous()).mT
-        return v - lin.left(self._scatter(solved, v.shape[0]), cut).reshape(v.shape)
-
-    def solve_local_transpose(self, u: Tensor) -> Tensor:
-        """Return B⁻ᵀ u."""
-        lin, reduced = self.linearization, self.linearization.reduced
-        cut, index = reduced.product.cut, reduced.active_index()
-        w = u.reshape(u.shape[0], *lin.parent.chain.in_shape)
-        inner = _flatten(lin.left_transpose(w, cut))[:, index]
+        inner = self.linearization.reduced_left_transpose(u)
         solved = self.blocks.solve(inner.mT.contiguous(), transpose=True).mT
-        spread = self._scatter(solved * reduced.own_derivatives(), u.shape[0])
-        return u - lin.right_transpose(spread, cut).reshape(u.shape)
+        return self.after_local(self.linearization.local_after_transpose(u, solved))
 
-    def _scatter(self, values: Tensor, batch: int) -> Tensor:
-        reduced = self.linearization.reduced
-        shape = self.linearization.parent.cut_shape(reduced.product.cut)
-        flat = values.new_zeros(batch, reduced.product.pixels * reduced.product.channels)
-        flat[:, reduced.active_index()] = values
-        return flat.reshape(batch, -1, shape[0]).mT.reshape(batch, *shape)
-
-
-def _flatten(v: Tensor) -> Tensor:
-    """(B, C, *spatial) -> (B, P·C), pixel first."""
-    return v.reshape(v.shape[0], v.shape[1], -1).mT.reshape(v.shape[0], -1)
+    def after_local(self, solved: Tensor) -> Tensor:
+        """Return J⁻ᵀ u where `solved` is B⁻ᵀ u, both (B, *shape)."""
+        if self.solved_rows is None:
+            return solved
+        inner = self.linearization.columns.flatten(1) @ solved.flatten(1).mT
+        weights = torch.linalg.solve(self._small, inner).mT
+        return solved - (weights @ self.solved_rows.flatten(1)).reshape(solved.shape)

@@ -10,8 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from resnet_diffeo_probe.jacobian.block_system import factor_entries
 from resnet_diffeo_probe.jacobian.chain import Segment
-from resnet_diffeo_probe.jacobian.elimination import factor_entries, factorize
+from resnet_diffeo_probe.jacobian.elimination import factorize, factorize_and_solve_transpose
 from resnet_diffeo_probe.jacobian.factorization import JacobianFactorization
 from resnet_diffeo_probe.jacobian.reduction import ReducedMatrix
 
@@ -78,21 +79,18 @@ class Linearization:
             out = out + (u.flatten(1) @ self.columns.flatten(1).mT @ self.rows.flatten(1)).reshape(u.shape)
         return u + out
 
-    def apply_by_autograd(self, v: Tensor) -> Tensor:
-        """Return J v for v of shape (1, *shape) by differentiating the unit's own branch.
-
-        J_F v is the derivative by u of (J_Fᵀ u)·v: two reverse passes, since torch's forward mode keeps one level for
-        the whole process and is not for threads.
-        """
+    def apply_transpose_by_autograd(self, u: Tensor) -> Tensor:
+        """Return Jᵀ u, (B, *shape) -> (B, *shape), by differentiating the unit's own branch, forward once."""
         with torch.enable_grad():
             x = self.x.detach().requires_grad_()
             output = self.parent.branch.forward(x)
-            u = torch.zeros_like(output, requires_grad=True)
-            (pulled,) = torch.autograd.grad(output, x, u, create_graph=True, materialize_grads=True)
-            if not pulled.requires_grad:  # the branch is constant
-                return v.clone()
-            (tangent,) = torch.autograd.grad(pulled, u, v, materialize_grads=True)
-        return v + tangent
+            if not output.requires_grad:  # the branch is constant
+                return u.clone()
+            pulled = [
+                torch.autograd.grad(output, x, v, retain_graph=True, materialize_grads=True)[0]
+                for v in u.split(1)
+            ]
+        return u + torch.cat(pulled)
 
     @cached_property
     def singular_values(self) -> Tensor:
@@ -107,20 +105,18 @@ class Linearization:
 
         Dead channels, and coordinates behind activations that are flat here, stay where they are: they do not count.
         """
+        stages = self.parent.chain.activations
+        on_kink = [act.on_kink(z) for z, act in zip(self.pre_activations, stages, strict=True)]
+        last = max((j for j, found in enumerate(on_kink) if bool(found.any())), default=-1)
         total = self.kinked
         live: Tensor | None = None  # which coordinates an input moves, None for all
-        for z, d, act, segment in zip(
-            self.pre_activations,
-            self.derivatives,
-            self.parent.chain.activations,
-            self.parent.chain.segments,
-            strict=False,
-        ):
-            found = act.on_kink(z)
-            if bool(found.any()):
-                found &= _moves(segment, live)
-                total += int(found.sum())
-            live = None if act.per_pixel else _pixel_major((d != 0) | found)
+        for j, found in enumerate(on_kink[: last + 1]):
+            moved = _moves(self.parent.chain.segments[j], live)
+            total += int((found & moved).sum())
+            if stages[j].per_pixel:
+                live = _pixel_major(moved.any(dim=1, keepdim=True).expand_as(moved))
+            else:
+                live = _pixel_major(moved & ((self.derivatives[j] != 0) | found))
         return total
 
     @cached_property
@@ -149,9 +145,13 @@ class Linearization:
         ]
         return self.dimension < min(active)
 
-    def factor_bytes(self) -> float:
-        """Return the memory that kept factors take, the largest front included."""
-        return factor_entries(self.reduced.system()) * self.x.element_size()
+    def factor_bytes(self, *, keep: bool = True) -> float:
+        """Return the memory of an elimination, the largest front included.
+
+        Args:
+            keep: whether the factors are kept for solves; otherwise a few vectors are solved for along the way.
+        """
+        return factor_entries(self.reduced.system(), keep=keep) * self.x.element_size()
 
     def factorize(self, *, keep: bool = False) -> JacobianFactorization:
         """Eliminate the reduced matrix.
@@ -159,15 +159,70 @@ class Linearization:
         Args:
             keep: keep the factors, for solves.
         """
-        local = factorize(self.reduced.system(), keep=keep or self.rank > 0)
-        if self.rank == 0 or local.sign == 0:
-            return JacobianFactorization(self, local)
-        # det(B + U Vᵀ) = det B · det(I + Vᵀ B⁻¹ U), the matrix determinant lemma
-        only_local = JacobianFactorization(self, local)
-        solved = only_local.solve_local(self.columns)
-        small = torch.eye(self.rank, dtype=self.x.dtype, device=self.x.device)
-        small = small + self.rows.flatten(1) @ solved.flatten(1).mT
-        return JacobianFactorization(self, local, solved, small)
+        if self.rank == 0:
+            return JacobianFactorization(self, factorize(self.reduced.system(), keep=keep))
+        if not keep:
+            return self.factorize_and_solve_transpose(self.x[:0])[0]
+        local = JacobianFactorization(self, factorize(self.reduced.system(), keep=True))
+        if local.blocks.sign == 0:
+            return local
+        return JacobianFactorization(self, local.blocks, local.solve_transpose(self.rows))
+
+    def factorize_and_solve_transpose(self, u: Tensor) -> tuple[JacobianFactorization, Tensor | None]:
+        """Eliminate and solve Jᵀ w = u along the way, without keeping the factors.
+
+        Args:
+            u: (B, *shape).
+
+        Returns:
+            The determinant, and w, (B, *shape); None where J, or its local part, is singular.
+        """
+        right = torch.cat([u, self.rows]) if self.rank else u
+        blocks, solved = factorize_and_solve_transpose(
+            self.reduced.system(), self.reduced_left_transpose(right).mT.contiguous()
+        )
+        if solved is None:
+            return JacobianFactorization(self, blocks), None
+        local = self.local_after_transpose(right, solved.mT)
+        if not self.rank:
+            return JacobianFactorization(self, blocks), local
+        found = JacobianFactorization(self, blocks, local[u.shape[0] :])
+        return found, found.after_local(local[: u.shape[0]]) if found.sign else None
+
+    def reduced_right(self, v: Tensor) -> Tensor:
+        """Return (R v)[A], (B, *shape) -> (B, order)."""
+        cut = self.reduced.product.cut
+        inner = self.right(v.reshape(v.shape[0], *self.parent.chain.in_shape), cut)
+        return _flatten(inner)[:, self.reduced.active_index()]
+
+    def reduced_left_transpose(self, u: Tensor) -> Tensor:
+        """Return (Lᵀ u)[A], (B, *shape) -> (B, order)."""
+        cut = self.reduced.product.cut
+        inner = self.left_transpose(u.reshape(u.shape[0], *self.parent.chain.in_shape), cut)
+        return _flatten(inner)[:, self.reduced.active_index()]
+
+    def left_of_reduced(self, w: Tensor) -> Tensor:
+        """Return L[:, A] w, (B, order) -> (B, *shape)."""
+        out = self.left(self._spread(w), self.reduced.product.cut)
+        return out.reshape(w.shape[0], *self.x.shape[1:])
+
+    def local_after_transpose(self, u: Tensor, solved: Tensor) -> Tensor:
+        """Return B⁻ᵀ u = u − (D_A R[A, :])ᵀ M⁻ᵀ (Lᵀ u)[A].
+
+        Args:
+            u: (B, *shape).
+            solved: (B, order), M⁻ᵀ (Lᵀ u)[A].
+        """
+        spread = self._spread(solved * self.reduced.own_derivatives())
+        return u - self.right_transpose(spread, self.reduced.product.cut).reshape(u.shape)
+
+    def _spread(self, values: Tensor) -> Tensor:
+        """(B, order) -> (B, C, *spatial) at the cut, zero where nothing is active."""
+        reduced, batch = self.reduced, values.shape[0]
+        shape = self.parent.cut_shape(reduced.product.cut)
+        flat = values.new_zeros(batch, reduced.product.pixels * reduced.product.channels)
+        flat[:, reduced.active_index()] = values
+        return flat.reshape(batch, -1, shape[0]).mT.reshape(batch, *shape)
 
     def _through(self, v: Tensor, start: int, stop: int) -> Tensor:
         """Apply S_start, D_{start+1}, S_{start+1}, …, S_stop."""
@@ -207,6 +262,11 @@ class Linearization:
     def left_transpose(self, u: Tensor, cut: int) -> Tensor:
         """Return Lᵀ u."""
         return self._back(u, len(self.derivatives), cut)
+
+
+def _flatten(v: Tensor) -> Tensor:
+    """(B, C, *spatial) -> (B, P·C), pixel first."""
+    return v.flatten(2).mT.flatten(1) if v.dim() > 2 else v
 
 
 def _pixel_major(d: Tensor) -> Tensor:

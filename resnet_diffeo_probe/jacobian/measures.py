@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection
 
 import torch
@@ -63,20 +64,23 @@ def measure(
     needs_factors = {*_DETERMINANT, "sigma_min"} & set(wanted)
     det: Determinant | None = None
     if needs_factors:
-        needed = lin.factor_bytes()
-        if max_bytes is not None and needed > max_bytes:
+        allowed = math.inf if max_bytes is None else max_bytes
+        # without a smallest singular value nobody solves later: the sign is checked along the way
+        keep = "sigma_min" in wanted and lin.factor_bytes() <= allowed
+        needed = lin.factor_bytes(keep=keep)
+        if needed > allowed:
             reason = (
-                f"the factors need {needed / 2**30:.1f} GiB, {max_bytes / 2**30:.1f} GiB are allowed; "
+                f"the factors need {needed / 2**30:.1f} GiB, {allowed / 2**30:.1f} GiB are allowed; "
                 "a smaller input size or more memory would do"
             )
             found |= dict.fromkeys(needs_factors, Finding.missing(Status.NOT_RUN, reason))
         else:
-            det = determinant(lin, seed=seed)
+            det = determinant(lin, seed=seed, keep=keep)
             found |= {"sign": det.sign, "logabsdet": det.logabsdet, "sign_margin": det.margin}
     if "sigma_max" in wanted:
         found["sigma_max"] = largest_singular_value(lin, seed=seed)
     if "sigma_min" in wanted and det is not None:
-        found["sigma_min"] = _sigma_min(lin, det, seed)
+        found["sigma_min"] = _sigma_min(lin, det, seed, kept=keep)
     if set(_EIGENVALUES) & set(wanted):
         eigenvalues = leftmost_real_eigenvalues(lin, seed=seed)
         found["leftmost_real_eigenvalue"] = eigenvalues.leftmost
@@ -87,7 +91,11 @@ def measure(
     return {q: found[q] for q in wanted}
 
 
-def _sigma_min(lin: Linearization, det: Determinant, seed: int) -> Finding:
+def _sigma_min(lin: Linearization, det: Determinant, seed: int, *, kept: bool) -> Finding:
+    if det.factorization is not None and not kept:
+        needed = lin.factor_bytes() / 2**30
+        reason = f"solves need kept factors, {needed:.1f} GiB, which is more than is allowed"
+        return Finding.missing(Status.NOT_RUN, reason)
     if det.factorization is None and det.sign.status is not Status.SINGULAR:
         return Finding.missing(Status.ERROR, "J was not factorised")
     return smallest_singular_value(lin, det.factorization, seed=seed)

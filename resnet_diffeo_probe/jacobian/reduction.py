@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from resnet_diffeo_probe.jacobian.block_sparse import IntArray, SharedBlockMatrix, expand_pairs
-from resnet_diffeo_probe.jacobian.elimination import BlockSystem, elimination_flops
+from resnet_diffeo_probe.jacobian.block_system import BlockSystem, elimination_flops
 
 __all__ = ["CyclicProduct", "Layout", "ReducedMatrix", "RowBlockTable", "cheapest_system", "choose_layout"]
 

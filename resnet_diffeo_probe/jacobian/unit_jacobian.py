@@ -12,8 +12,8 @@ from torch import Tensor, fx
 
 from resnet_diffeo_probe.errors import UnsupportedUnitError
 from resnet_diffeo_probe.jacobian.block_sparse import SharedBlockMatrix
+from resnet_diffeo_probe.jacobian.block_system import elimination_flops, factor_entries
 from resnet_diffeo_probe.jacobian.chain import BranchChain, dense_chain, read_chain
-from resnet_diffeo_probe.jacobian.elimination import elimination_flops, factor_entries
 from resnet_diffeo_probe.jacobian.linearize import Linearization
 from resnet_diffeo_probe.jacobian.reduction import (
     CyclicProduct,

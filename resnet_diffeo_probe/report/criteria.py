@@ -53,7 +53,7 @@ _ALL = (
         threshold="Both signs at two inputs prove a fold. One sign at all inputs, of either kind, proves "
         "nothing.",
         origin="Invariance of domain (Brouwer): a continuous injective map of a connected open set of Rⁿ "
-        "keeps one orientation. A sign is called certain when the margin, a bound on ‖I − J·J⁻¹‖ for the "
+        "keeps one orientation. A sign is called certain when the margin, a bound on ‖I − J⁻¹·J‖ for the "
         "inverse that the factorisation gives, is below 1; otherwise it is undetermined.",
         normal="A sign that is −1 at every input is no sign of folding: a reflection is a bijection.",
         causes="Large residual branches: an odd number of real eigenvalues of J_F has passed −1.",

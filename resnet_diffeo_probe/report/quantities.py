@@ -64,7 +64,7 @@ _KNOWN = (
     Quantity(
         "clipped_depth", Markup("clip depth"), "depth of the most clipped coordinate, relative to max |g|"
     ),
-    Quantity("sign_margin", Markup("margin"), "bound on ‖I − J·J⁻¹‖; the sign is certain below 1"),
+    Quantity("sign_margin", Markup("margin"), "bound on ‖I − J⁻¹·J‖; the sign is certain below 1"),
     Quantity("inverse_error", Markup("inverse error"), "relative error of the inverse"),
     Quantity(
         "inverse_error_euler",

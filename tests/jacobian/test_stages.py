@@ -192,6 +192,10 @@ def test_determinant_products_and_solves_equal_dense(name: str, seed: int) -> No
     sign, logabsdet = torch.linalg.slogdet(dense)
     assert (found.sign.value, found.sign.status) == (int(sign), Status.OK)
     assert found.logabsdet.value == pytest.approx(float(logabsdet), rel=1e-9, abs=1e-9)
+    along_the_way = determinant(lin, seed=seed, keep=False)
+    assert along_the_way.sign == found.sign
+    assert along_the_way.logabsdet.value == pytest.approx(float(logabsdet), rel=1e-9, abs=1e-9)
+    assert lin.factorize().logabsdet == pytest.approx(float(logabsdet), rel=1e-9, abs=1e-9)
     v = torch.randn(3, 4, 5, 4, dtype=D)
     torch.testing.assert_close(lin.apply(v).flatten(1), v.flatten(1) @ dense.mT, rtol=1e-9, atol=1e-9)
     torch.testing.assert_close(lin.apply_transpose(v).flatten(1), v.flatten(1) @ dense, rtol=1e-9, atol=1e-9)
