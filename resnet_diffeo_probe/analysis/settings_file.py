@@ -14,7 +14,9 @@ from resnet_diffeo_probe.errors import ConfigurationError
 __all__ = ["MAX_BYTES", "SettingsFile", "kind_of", "nearest", "read_settings"]
 
 #: Largest file of settings that is read; a written one has a few hundred bytes.
-MAX_BYTES = 1 << 20
+MAX_BYTES = 1 << 16
+# a key of thousands of dotted parts would keep the parser busy for minutes: its time grows with their square
+_LONGEST_LINE = 2000
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,10 +101,12 @@ def read_settings(path: Path | str) -> SettingsFile:
         ) from error
     try:
         text = raw.decode("utf-8-sig")
+        if any(len(line) > _LONGEST_LINE for line in text.splitlines()):
+            raise ValueError(f"a line has more than {_LONGEST_LINE} characters")
         table = tomllib.loads(text)
     except UnicodeDecodeError as error:
         problem = f"byte {error.start} is not UTF-8 text"
-    except tomllib.TOMLDecodeError as error:
+    except ValueError as error:  # also of a number with thousands of digits, which is none of TOML's own errors
         problem = str(error)
     except RecursionError:
         problem = "it is nested too deep"
