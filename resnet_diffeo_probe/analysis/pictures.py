@@ -41,7 +41,7 @@ _CHANNELS = 9
 # Characters of base64 in all.
 _MOST_CHARACTERS = 1_400_000
 # One factorisation more for every so many measurements, and no more than so many.
-_MEASUREMENTS_EACH, _MOST_VECTORS = 4, 24
+_MEASUREMENTS_EACH, _MOST_VECTORS = 3, 24
 
 
 def pictures_json(

@@ -14,6 +14,7 @@ from resnet_diffeo_probe.report.criteria import Criterion, criteria_for
 from resnet_diffeo_probe.report.depth import Chart, depth_charts
 from resnet_diffeo_probe.report.detail import Detail, basis_of, detail_of
 from resnet_diffeo_probe.report.methods import Methods, methods_for
+from resnet_diffeo_probe.report.pictures import Gallery, gallery_of
 from resnet_diffeo_probe.report.places import Places, places_of
 from resnet_diffeo_probe.report.proofs import Proofs, proofs_of
 from resnet_diffeo_probe.report.quantities import DENSITY, INVERSE, Quantity, quantity
@@ -46,6 +47,7 @@ class Page:
     columns: list[Quantity]
     charts: list[Chart]
     proofs: Proofs
+    gallery: Gallery | None
     places: Places | None
     refinement: Refinement | None
     calibration_note: str
@@ -74,6 +76,7 @@ def page_of(result: Mapping[str, Any]) -> Page:
         columns=_columns(measured),
         charts=depth_charts(units, references=bool(result.get("references"))),
         proofs=proofs_of(result, units),
+        gallery=gallery_of(result, units),
         places=places_of(result, units),
         refinement=refinement_of(result, units),
         calibration_note=CALIBRATION_NOTE,

@@ -10,6 +10,7 @@ from markupsafe import Markup
 
 from resnet_diffeo_probe.references.quantities import QUANTITIES
 from resnet_diffeo_probe.report.places_figure import draw_place
+from resnet_diffeo_probe.report.spiral_pictures import Spiral, spirals_of
 from resnet_diffeo_probe.report.units import Unit
 
 __all__ = ["NETWORKS", "Place", "Places", "places_of"]
@@ -51,12 +52,14 @@ class Places:
         networks: letters, each with what it is.
         quantities: keys that occur, each with its symbol.
         figures: title, picture and meaning, one for each quantity that the references have.
+        spirals: the four networks as pictures, each with the units nearest to it.
     """
 
     places: list[Place]
     networks: list[tuple[str, str]]
     quantities: list[tuple[str, Markup]]
     figures: list[tuple[Markup, Markup, str]]
+    spirals: list[Spiral]
 
 
 def places_of(result: Mapping[str, Any], units: Sequence[Unit]) -> Places | None:
@@ -82,4 +85,5 @@ def places_of(result: Mapping[str, Any], units: Sequence[Unit]) -> Places | None
         for key in known
     ]
     symbols = [(key, SYMBOLS.get(key) or Markup.escape(key.replace("_", " "))) for key in keys]
-    return Places(places, list(NETWORKS.items()), symbols, figures)
+    spirals = spirals_of(NETWORKS, [(place.unit, place.nearest) for place in places])
+    return Places(places, list(NETWORKS.items()), symbols, figures, spirals)

@@ -118,9 +118,13 @@ def _visible(value: Any) -> Any:
     return text.visible(value) if isinstance(value, str) else value
 
 
+# Rows that every input adds, and pictures, which the page shows.
+_NOT_EMBEDDED = frozenset({"measurements", "certificates", "pictures"})
+
+
 def _embedded(result: Mapping[str, Any]) -> Markup:
-    """Return the result as JSON that cannot end the element it stands in, without the rows that every input adds."""
-    kept = {key: value for key, value in result.items() if key not in ("measurements", "certificates")}
+    """Return the result as JSON that cannot end the element it stands in, without its largest parts."""
+    kept = {key: value for key, value in result.items() if key not in _NOT_EMBEDDED}
     dumped = json.dumps(kept, allow_nan=False, ensure_ascii=True, separators=(",", ":"))
     for character in "<>&":
         dumped = dumped.replace(character, f"\\u{ord(character):04x}")

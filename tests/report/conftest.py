@@ -18,6 +18,7 @@ def _beside(name):
 
 sample = _beside("sample")
 sample_evidence = _beside("sample_evidence")
+sample_pictures = _beside("sample_pictures")
 
 
 @pytest.fixture(scope="session")
@@ -30,6 +31,18 @@ def make():
 def make_full():
     """The same with witnesses, certificates, references and refinements."""
     return lambda *args, **options: sample_evidence.add_evidence(sample.make_result(*args, **options))
+
+
+@pytest.fixture(scope="session")
+def make_pictured(make_full):
+    """The same with pictures."""
+    return lambda *args, **options: sample_pictures.add_pictures(make_full(*args, **options))
+
+
+@pytest.fixture(scope="session")
+def stored_picture():
+    """An array as a stored picture."""
+    return sample_pictures.picture
 
 
 @pytest.fixture(scope="session")

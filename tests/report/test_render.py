@@ -33,21 +33,25 @@ CASES = {
     "evidence of one unit": {"evidence": True, "units": 1, "inputs": 1, "states": ("certified_injective",)},
     "no unit with evidence": {"evidence": True, "units": 2, "inputs": 2, "states": ("not_run",)},
     "fifty units with evidence": {"evidence": True, "units": 50, "inputs": 2},
+    "with pictures": {"pictures": True, "states": ALL_STATES},
+    "fifty units with pictures": {"pictures": True, "units": 50, "inputs": 2},
+    "no unit with pictures": {"pictures": True, "units": 0, "inputs": 0},
 }
 
 
 @pytest.fixture(scope="module", params=CASES)
-def page(request, make, make_full, parse):
+def page(request, make, make_full, make_pictured, parse):
     options = dict(CASES[request.param])
     build = make_full if options.pop("evidence", False) else make
+    build = make_pictured if options.pop("pictures", False) else build
     result = build(**options)
     validate(result)
     return result, parse(render_html(result))
 
 
 @pytest.fixture(scope="module")
-def evil(make_full, evil_names, parse):
-    result = make_full(10, 10, unit_names=evil_names, input_names=evil_names)
+def evil(make_pictured, evil_names, parse):
+    result = make_pictured(10, 10, unit_names=evil_names, input_names=evil_names)
     for witness, name in zip(result["witnesses"], 3 * evil_names, strict=False):
         witness |= {
             "kind": name,
@@ -100,12 +104,13 @@ def test_ids_are_unique_and_every_inner_link_has_its_target(page):
 def test_nothing_is_fetched(page):
     _, document = page
     for tag, attrs in document.elements:
-        assert not {"src", "srcset", "data", "poster", "background", "action", "ping", "xlink:href"} & set(
-            attrs
-        )
+        assert not {"srcset", "data", "poster", "background", "action", "ping", "xlink:href"} & set(attrs)
+        # a picture is a part of the page
+        assert tag == "img" or "src" not in attrs
+        assert attrs.get("src", "data:image/png;base64,").startswith("data:image/png;base64,")
         link = attrs.get("href", "#") or ""
         assert link.startswith(("#", "data:")) or (tag == "a" and link.startswith("https://"))
-        assert tag not in ("iframe", "object", "embed", "base", "img", "image", "form") or attrs.get("id")
+        assert tag not in ("iframe", "object", "embed", "base", "image", "form") or attrs.get("id")
     styles = re.findall(r"<style>(.*?)</style>", document.html, re.DOTALL)
     assert len(styles) == 1  # a picture's own style sheet would apply to the page
     assert "url(" not in styles[0]
@@ -138,7 +143,7 @@ def test_tables_are_accessible(page):
 def test_the_embedded_copy_is_the_result_without_what_every_input_adds(page):
     result, document = page
     (text,) = [text for attrs, text in document.scripts if attrs.get("type") == "application/json"]
-    left_out = ("measurements", "certificates")
+    left_out = ("measurements", "certificates", "pictures")
     assert json.loads(text) == {key: value for key, value in result.items() if key not in left_out}
 
 
@@ -170,7 +175,7 @@ def test_a_missing_verdict_reads_as_not_run(result, parse):
 def test_evil_names_stay_inert_and_visible(evil, evil_names):
     _, document = evil
     assert len(document.scripts) == 2
-    assert not document.all("img")
+    assert all(attrs["src"].startswith("data:image/png;base64,") for attrs in document.all("img"))
     for tag, attrs in document.elements:
         assert not [name for name in attrs if name.startswith("on")], tag
     shown = document.text

@@ -23,7 +23,17 @@ from resnet_diffeo_probe.flows.training import draw_training_data
 from resnet_diffeo_probe.references.paper.style import CLASS_COLOURS, DPI, NEGATIVE, STYLE, Picture, picture
 from resnet_diffeo_probe.references.weights import TrainedNetworks
 
-__all__ = ["Shown", "boundary_figure", "flow_figure", "jacobian_figure", "shown_network"]
+__all__ = [
+    "Shown",
+    "boundary_figure",
+    "draw_determinant",
+    "draw_flow_step",
+    "draw_regions",
+    "flow_figure",
+    "growth_of",
+    "jacobian_figure",
+    "shown_network",
+]
 
 Array = NDArray[np.floating[Any]]
 
@@ -83,20 +93,8 @@ def boundary_figure(shown: list[Shown]) -> Picture:
         figure = Figure(figsize=(10, 5.4), layout="constrained", dpi=DPI)
         axes = figure.subplots(2, len(shown), sharex=True, sharey=True)
         for column, item in enumerate(shown):
-            radius = 1.08 * item.networks.setting.spirals.radius
             one, all_ = axes[0, column], axes[1, column]
-            grid = square_grid(radius, 200)
-            logits = classify(item.one, grid).reshape(200, 200)
-            one.imshow(
-                logits > 0,
-                origin="lower",
-                extent=(-radius, radius, -radius, radius),
-                cmap=ListedColormap(["#D6E4F0", "#FBE8C0"]),
-                interpolation="nearest",
-            )
-            _draw_boundary(one, item.one, radius, linewidth=1.2, alpha=1.0)
-            points, labels = _data(item)
-            one.scatter(*points, s=1.5, c=[CLASS_COLOURS[int(k)] for k in labels], linewidths=0)
+            radius = draw_regions(one, item, size=1.5)
             one.set_title(f"({item.letter}) {_wrapped(NETWORKS[item.letter].title)}\nseed {item.seed}")
             for row in item.good:
                 parameters = item.networks.parameters.select([row]).astype(np.float64)
@@ -122,6 +120,32 @@ def boundary_figure(shown: list[Shown]) -> Picture:
     )
 
 
+def draw_regions(axis: Any, item: Shown, *, size: float) -> float:
+    """Draw the two regions, the boundary between them and held-out points of the seed drawn.
+
+    Args:
+        axis: of matplotlib.
+        item: the network.
+        size: of a point.
+
+    Returns:
+        Half the side of the square that is drawn.
+    """
+    radius = 1.08 * item.networks.setting.spirals.radius
+    logits = classify(item.one, square_grid(radius, 200)).reshape(200, 200)
+    axis.imshow(
+        logits > 0,
+        origin="lower",
+        extent=(-radius, radius, -radius, radius),
+        cmap=ListedColormap(["#D6E4F0", "#FBE8C0"]),
+        interpolation="nearest",
+    )
+    _draw_boundary(axis, item.one, radius, linewidth=1.2, alpha=1.0)
+    points, labels = _data(item)
+    axis.scatter(*points, s=size, c=[CLASS_COLOURS[int(k)] for k in labels], linewidths=0)
+    return radius
+
+
 def _draw_boundary(
     axis: Any, parameters: Parameters, radius: float, *, linewidth: float, alpha: float
 ) -> None:
@@ -143,32 +167,17 @@ def flow_figure(shown: list[Shown], *, columns: int = 11) -> Picture:
         figure = Figure(figsize=(12, 4.8), layout="constrained", dpi=DPI)
         axes = figure.subplots(len(shown), columns)
         for row, item in enumerate(shown):
-            field = VelocityField(item.one)
-            points, labels = _data(item)
-            colours = [CLASS_COLOURS[int(k)] for k in labels]
-            states = flow_states(field, points[None])
-            lines = flow_states(field, _grid_lines(item.networks.setting.spirals.radius))
-            at = np.linspace(0, field.steps, columns).round().astype(int)
+            at = np.linspace(0, VelocityField(item.one).steps, columns).round().astype(int)
             for column, step in enumerate(at):
                 axis = axes[row, column]
-                here = states[step][0]
-                middle = (here.min(axis=1) + here.max(axis=1)) / 2
-                reach = 1.08 * np.abs(here - middle[:, None]).max()
-                for line in lines[step][0].reshape(2, -1, LINE_POINTS).transpose(1, 0, 2):
-                    axis.plot(*line, color="#BBBBBB", linewidth=0.3, zorder=0)
-                axis.scatter(*here, s=0.8, c=colours, linewidths=0)
-                axis.set_xlim(middle[0] - reach, middle[0] + reach)
-                axis.set_ylim(middle[1] - reach, middle[1] + reach)
-                axis.set_aspect("equal")
-                axis.set_xticks([])
-                axis.set_yticks([])
+                reach = draw_flow_step(axis, item, int(step), size=0.8, line=0.3)
                 axis.set_xlabel(f"±{reach:.1f}", fontsize=7, labelpad=1)
                 for side in ("top", "right"):
                     axis.spines[side].set_visible(True)
                 if row == 0:
                     axis.set_title("input" if step == 0 else f"unit {step}")
             axes[row, 0].set_ylabel(f"({item.letter})", rotation=0, labelpad=12, fontsize=11)
-    growth = "; ".join(f"({s.letter}) {_growth(s):.1f} times" for s in shown)
+    growth = "; ".join(f"({s.letter}) {growth_of(s):.1f} times" for s in shown)
     return picture(
         figure,
         "figure-3",
@@ -179,6 +188,36 @@ def flow_figure(shown: list[Shown], *, columns: int = 11) -> Picture:
         f"Held-out points after every second unit. Largest extent at the end over that at the start: {growth}.",
         vector=False,
     )
+
+
+def draw_flow_step(axis: Any, item: Shown, step: int, *, size: float, line: float) -> float:
+    """Draw held-out points and the lines of a square grid after so many units.
+
+    Args:
+        axis: of matplotlib.
+        item: the network.
+        step: units passed, from 0.
+        size: of a point.
+        line: width of the grid's lines.
+
+    Returns:
+        Half the side of the square that is drawn, which is centred on the points.
+    """
+    field = VelocityField(item.one)
+    points, labels = _data(item)
+    here = flow_states(field, points[None])[step][0]
+    lines = flow_states(field, _grid_lines(item.networks.setting.spirals.radius))[step][0]
+    middle = (here.min(axis=1) + here.max(axis=1)) / 2
+    reach = float(1.08 * np.abs(here - middle[:, None]).max())
+    for path in lines.reshape(2, -1, LINE_POINTS).transpose(1, 0, 2):
+        axis.plot(*path, color="#BBBBBB", linewidth=line, zorder=0)
+    axis.scatter(*here, s=size, c=[CLASS_COLOURS[int(k)] for k in labels], linewidths=0)
+    axis.set_xlim(middle[0] - reach, middle[0] + reach)
+    axis.set_ylim(middle[1] - reach, middle[1] + reach)
+    axis.set_aspect("equal")
+    axis.set_xticks([])
+    axis.set_yticks([])
+    return reach
 
 
 LINE_POINTS = 80
@@ -193,7 +232,8 @@ def _grid_lines(radius: float) -> Array:
     return np.concatenate(lines, axis=1)[None]
 
 
-def _growth(item: Shown) -> float:
+def growth_of(item: Shown) -> float:
+    """Return the largest extent of the points behind the last unit over that before the first."""
     states = flow_states(VelocityField(item.one), _data(item)[0][None])
     start, end = (np.ptp(states[k][0], axis=1).max() for k in (0, -1))
     return float(end / start)
@@ -215,7 +255,7 @@ def jacobian_figure(shown: list[Shown], *, side: int = 240) -> Picture:
             top = axes[0, column].imshow(
                 map_.values[0], origin="lower", extent=box, cmap="gray", vmin=-2.5, vmax=2.5
             )
-            bottom = _draw_logarithm(axes[1, column], map_, limit)
+            bottom = draw_determinant(axes[1, column], map_, limit)
             axes[0, column].set_title(
                 f"({item.letter}) seed {item.seed}\nJmin = {map_.least[0]:.2f}, Jmax = {map_.greatest[0]:.4g}"
             )
@@ -237,7 +277,8 @@ def jacobian_figure(shown: list[Shown], *, side: int = 240) -> Picture:
     )
 
 
-def _draw_logarithm(axis: Any, map_: DeterminantMap, limit: float) -> Any:
+def draw_determinant(axis: Any, map_: DeterminantMap, limit: float) -> Any:
+    """Draw log₂ det J with symmetric limits; det J ≤ 0 is a category: dark, hatched, outlined."""
     values = map_.values[0]
     box = (-map_.radius, map_.radius, -map_.radius, map_.radius)
     with np.errstate(divide="ignore", invalid="ignore"):
