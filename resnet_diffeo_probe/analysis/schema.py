@@ -32,6 +32,10 @@ SCHEMA_VERSION = "1.0"
 #: Largest `result.json` that is read. A thousand inputs on fifty units take about 150 MB.
 MAX_BYTES = 1 << 29
 
+# A parsed result takes five times its text; text made of empty lists and dictionaries forty times.
+_MOST_TIMES = 12
+_MUCH_MEMORY = 1 << 30
+
 Result = dict[str, Any]
 Problem = tuple[str, str]
 
@@ -123,6 +127,8 @@ def read_result(path: Path | str, *, max_bytes: int = MAX_BYTES) -> Result:
         validate(result)
     except ResultError as error:
         raise ResultError(f"{path}: {error.what}", why=error.why, fix=error.fix, code=error.code) from error
+    except RecursionError as error:  # nested as deep as could just be parsed
+        raise _not_a_result(path, error) from error
     return result
 
 
@@ -149,6 +155,14 @@ def write_result(result: Result, path: Path | str) -> None:
 
 
 def _parse(raw: bytes, path: Path) -> Result:
+    memory = _memory_of(raw)
+    if memory > max(_MUCH_MEMORY, _MOST_TIMES * len(raw)):
+        raise ResultError(
+            f"{path} would take {memory / 2**30:.1f} GiB of memory, and has {len(raw) / 2**20:.0f} MiB",
+            why="it is made of brackets and commas rather than of numbers",
+            fix="give the result.json that `diffeo-probe analyze` wrote",
+            code="result-too-large",
+        )
     try:
         result: Result = json.loads(raw.decode("utf-8-sig"), parse_constant=_refuse_constant)
     except UnicodeDecodeError as error:
@@ -168,12 +182,22 @@ def _parse(raw: bytes, path: Path) -> Result:
             code="result-truncated" if truncated else "result-not-json",
         ) from error
     except (ValueError, RecursionError) as error:
-        raise ResultError(
-            f"{path} is not a result: {error}",
-            fix="give the result.json that `diffeo-probe analyze` wrote",
-            code="result-not-json",
-        ) from error
+        raise _not_a_result(path, error) from error
     return result
+
+
+def _memory_of(raw: bytes) -> int:
+    """Return about how many bytes the parsed JSON takes, from its text and its number of values."""
+    # CPython: a small dictionary has 232 bytes, a list 56 and its place in another 8, a number 24 and its place
+    return 2 * len(raw) + 240 * raw.count(b"{") + 64 * raw.count(b"[") + 60 * raw.count(b",")
+
+
+def _not_a_result(path: Path, error: Exception) -> ResultError:
+    return ResultError(
+        f"{path} is not a result: {error}",
+        fix="give the result.json that `diffeo-probe analyze` wrote",
+        code="result-not-json",
+    )
 
 
 def _refuse_constant(name: str) -> None:
