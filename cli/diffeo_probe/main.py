@@ -11,8 +11,11 @@ import click
 from diffeo_probe import terminal
 from diffeo_probe.analyze import analyze
 from diffeo_probe.check import check
+from diffeo_probe.completion import completion
 from diffeo_probe.configured import PREFIX, variable_behind
 from diffeo_probe.demo import demo
+from diffeo_probe.env import env
+from diffeo_probe.explain import explain
 from diffeo_probe.inspect import inspect
 from diffeo_probe.report import report
 from diffeo_probe.spirals import spirals
@@ -46,7 +49,7 @@ def cli() -> None:
     """  # noqa: D301 - click's mark of a paragraph not to be wrapped is the character itself
 
 
-for command in (analyze, inspect, demo, report, check, spirals):
+for command in (analyze, inspect, demo, report, check, explain, env, completion, spirals):
     cli.add_command(command)
 
 

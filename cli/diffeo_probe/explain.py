@@ -1,0 +1,186 @@
+"""`diffeo-probe explain`."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import tomllib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib import resources
+from typing import TYPE_CHECKING
+
+import click
+
+from resnet_diffeo_probe.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from resnet_diffeo_probe.analysis.thresholds import Limit
+
+__all__ = ["Explanation", "explain", "explanations"]
+
+_WIDEST = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """One thing explained.
+
+    Attributes:
+        name: what it is called where a user meets it.
+        kind: the heading that it is listed under.
+        title: one line.
+        parts: label and text, in the order in which they are read.
+    """
+
+    name: str
+    kind: str
+    title: str
+    parts: tuple[tuple[str, str], ...]
+
+
+@click.command(short_help="What an error code, a verdict, a quantity or a limit means, and what to do.")
+@click.argument("code", required=False)
+def explain(code: str | None) -> int:
+    """Say what CODE means, why it happens and what to do: the code of an error, a verdict, a status, a quantity, a
+    limit of a thresholds file, or an exit code. Without CODE, list all of them; 'thresholds' lists the limits.
+    """  # noqa: D205 - one paragraph on the page of help
+    every = list(explanations())
+    if code is None:
+        _print_list(every)
+        return 0
+    wanted = _plain(code)
+    found = [each for each in every if _plain(each.name) == wanted]
+    if not found:
+        found = [each for each in every if _plain(each.kind) == wanted]
+    if not found:
+        from resnet_diffeo_probe.analysis.settings_file import nearest
+
+        names = {_plain(each.name): each.name for each in every}
+        near = nearest(wanted, names)
+        raise ConfigurationError(
+            f"there is nothing called '{code}' to explain",
+            fix=f"diffeo-probe explain {names[near]}"
+            if near
+            else "diffeo-probe explain, which lists everything",
+            code="unknown-code",
+        )
+    for place, each in enumerate(found):
+        if place:
+            click.echo()
+        _print_one(each)
+    return 0
+
+
+def explanations() -> Iterator[Explanation]:
+    """Yield everything that can be explained: what the package says of itself, and the shipped texts beside it."""
+    texts = tomllib.loads(
+        resources.files("diffeo_probe").joinpath("explanations.toml").read_text(encoding="utf-8")
+    )
+    for name, text in texts["errors"].items():
+        yield Explanation(name, "errors", text["means"], (("why", text["why"]), ("do", text["do"])))
+    yield from _verdicts(texts["verdicts"])
+    for name, text in texts["statuses"].items():
+        yield Explanation(name, "statuses", text["means"], (("why", text["why"]), ("do", text["do"])))
+    yield from _criteria()
+    yield from _limits()
+    for name, text in texts["exit-codes"].items():
+        yield Explanation(name, "exit codes", text["means"], (("why", text["why"]), ("do", text["do"])))
+
+
+def _verdicts(texts: dict[str, dict[str, str]]) -> Iterator[Explanation]:
+    from resnet_diffeo_probe.report.states import STATES
+
+    for name, state in STATES.items():
+        text = texts[name]
+        title = f"{state.word.upper()}: {state.meaning}"
+        yield Explanation(name, "verdicts", title, (("why", text["why"]), ("do", text["do"])))
+
+
+def _criteria() -> Iterator[Explanation]:
+    from resnet_diffeo_probe.report.criteria import criteria_for
+    from resnet_diffeo_probe.report.quantities import QUANTITIES
+
+    explained = set()
+    for criterion in criteria_for(set(QUANTITIES)):
+        parts = (
+            ("is", _words(criterion.definition)),
+            ("threshold", criterion.threshold),
+            ("origin", criterion.origin),
+            ("normal", criterion.normal),
+            ("why", criterion.causes),
+            ("do", criterion.advice),
+        )
+        names = dict.fromkeys((criterion.key, *criterion.quantities))
+        explained |= set(names)
+        for name in names:
+            own = QUANTITIES.get(name)
+            same = own is None or name == criterion.key
+            title = criterion.title if same or own is None else f"{own.name} ({criterion.title})"
+            yield Explanation(name, "quantities", title, parts)
+    for name, quantity in QUANTITIES.items():
+        if name not in explained:
+            yield Explanation(name, "quantities", quantity.name, ())
+
+
+def _limits() -> Iterator[Explanation]:
+    from resnet_diffeo_probe.analysis.thresholds import LIMITS
+
+    for name, limit in LIMITS.items():
+        allowed = "at most" if limit.bound == "max" else "at least"
+        shown = "none" if limit.default is None else f"{limit.default:g}; it is shown, and trips no gate"
+        parts = (
+            ("default", shown),
+            ("origin", limit.origin),
+            (
+                "do",
+                f'In a thresholds file: {name} = NUMBER, or false; in a table [units."PATTERN"] for some units.',
+            ),
+        )
+        yield Explanation(name, "thresholds", f"{allowed} this: {_statistic(limit)}", parts)
+
+
+def _statistic(limit: Limit) -> str:
+    if limit.statistic.endswith("_share"):
+        return f"share of the inputs with {limit.statistic.removesuffix('_share')} sign"
+    extreme, _, per_dimension = limit.statistic.partition("_")
+    return f"{extreme} {limit.quantity} over the inputs" + (
+        ", divided by the dimension" if per_dimension else ""
+    )
+
+
+def _words(html: str) -> str:
+    """Return the text of a definition; what stands below the line follows a `_`."""
+    from markupsafe import Markup
+
+    return Markup(re.sub(r"<sub>(.*?)</sub>", r"_\1", html)).striptags()  # noqa: S704 - shipped with the package
+
+
+def _plain(name: str) -> str:
+    return name.strip().lower().replace("_", "-").replace(" ", "-")
+
+
+def _print_list(every: list[Explanation]) -> None:
+    for place, kind in enumerate(dict.fromkeys(each.kind for each in every)):
+        click.echo(("\n" if place else "") + kind.upper())
+        entries = [each for each in every if each.kind == kind]
+        width = max(len(each.name) for each in entries)
+        room = max(20, _width() - width - 4)
+        for each in entries:
+            title = each.title if len(each.title) <= room else f"{each.title[: room - 1].rstrip()}…"
+            click.echo(f"  {each.name.ljust(width)}  {title}")
+
+
+def _print_one(each: Explanation) -> None:
+    click.echo(f"{each.name} ({each.kind})")
+    click.echo(_wrapped(each.title, "  "))
+    for label, text in each.parts:
+        click.echo(_wrapped(text, f"  {label}: ".ljust(13), " " * 13))
+
+
+def _wrapped(text: str, first: str, rest: str | None = None) -> str:
+    return click.wrap_text(text, _width(), first, first if rest is None else rest)
+
+
+def _width() -> int:
+    return min(_WIDEST, shutil.get_terminal_size().columns)
