@@ -82,10 +82,9 @@ class MappedArray:
 def _map(path: Path) -> NDArray[Any]:
     with warnings.catch_warnings(), np.errstate(all="ignore"):
         warnings.simplefilter("ignore")  # about headers of other times; what they say is checked
-        array: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
-    if not isinstance(array, np.ndarray):  # an archive of arrays under the name of one
-        raise ValueError("not one array but an archive")
-    return array
+        # unlike numpy.load, this opens neither archives nor pickles
+        array: NDArray[Any] = np.lib.format.open_memmap(path, mode="r")
+        return array
 
 
 def _stamp(path: Path) -> tuple[int, int, int]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import logging
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -47,28 +47,18 @@ def read_exported(
     """
     archive = _opened(path, trust_pickle=trust_pickle)
     if archive is not None:
-        if not trust_pickle and (found := _inspected(suspicions, archive, path)):
-            raise LoadError(
-                f"{path} could run code while it is loaded, so it was not opened",
-                why="beside a plain graph it holds "
-                + "; ".join(found[:3])
-                + (f"; and {len(found) - 3} more" if len(found) > 3 else ""),
-                fix="if you trust whoever made the file, pass --trust-pickle (trust_pickle=True): it may then run "
-                f"any code; otherwise {_EXPORT_AGAIN}",
-                code="exported-not-trusted",
-            )
-        _check_graph(archive, path)
-        if empty := _inspected(Archive.empty_weights, archive, path):
-            raise _damaged(path, f"the weights {', '.join(empty[:5])} are empty")
+        with _making_sense(path):
+            _check_archive(archive, path, trust_pickle=trust_pickle)
     program = _load(archive.data if archive is not None else path.read_bytes(), path)
-    notes = (
-        [f"exported with PyTorch {archive.model.get('torch_version', '')}".rstrip()]
-        if archive is not None
-        else []
-    )
-    if arch is not None:
-        notes.append(f"the file holds the graph itself, so the architecture {arch!r} was not needed")
-    return _described(program, archive, path, notes), tuple(notes)
+    with _making_sense(path):
+        notes = (
+            [f"exported with PyTorch {archive.model.get('torch_version', '')}".rstrip()]
+            if archive is not None
+            else []
+        )
+        if arch is not None:
+            notes.append(f"the file holds the graph itself, so the architecture {arch!r} was not needed")
+        return _described(program, archive, path, notes), tuple(notes)
 
 
 def _opened(path: Path, *, trust_pickle: bool) -> Archive | None:
@@ -87,14 +77,34 @@ def _opened(path: Path, *, trust_pickle: bool) -> Archive | None:
         ) from error
 
 
-def _inspected(inspect: Callable[[Archive], list[str]], archive: Archive, path: Path) -> list[str]:
-    """Return what an inspection finds in an archive whose contents may be anything."""
+@contextmanager
+def _making_sense(path: Path) -> Iterator[None]:
+    """Turn whatever fails on an archive's contents, which may be anything, into an error of the file."""
     try:
-        return inspect(archive)
+        yield
+    except LoadError:
+        raise
     except Exception as error:
         raise _damaged(
             path, f"its contents make no sense: {type(error).__name__}: {str(error)[:200]}"
         ) from error
+
+
+def _check_archive(archive: Archive, path: Path, *, trust_pickle: bool) -> None:
+    """Raise for an archive that could run code, or that is no network in evaluation mode with its weights."""
+    if not trust_pickle and (found := suspicions(archive)):
+        raise LoadError(
+            f"{path} could run code while it is loaded, so it was not opened",
+            why="beside a plain graph it holds "
+            + "; ".join(found[:3])
+            + (f"; and {len(found) - 3} more" if len(found) > 3 else ""),
+            fix="if you trust whoever made the file, pass --trust-pickle (trust_pickle=True): it may then run "
+            f"any code; otherwise {_EXPORT_AGAIN}",
+            code="exported-not-trusted",
+        )
+    _check_graph(archive, path)
+    if empty := archive.empty_weights():
+        raise _damaged(path, f"the weights {', '.join(empty[:5])} are empty")
 
 
 def _damaged(path: Path, why: str) -> LoadError:

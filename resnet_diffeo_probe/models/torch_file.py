@@ -6,11 +6,14 @@ that wants more is refused, unless the user said that it may run.
 
 from __future__ import annotations
 
+import io
 import pickle
 import pickletools
 import warnings
+import zipfile
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import torch
 
@@ -80,14 +83,19 @@ def read_safetensors(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, str
 def wanted_globals(path: Path, kind: FileKind) -> tuple[str, ...]:
     """Return the functions and classes that a checkpoint calls beyond the harmless ones, without running it."""
     try:
-        if kind is FileKind.TORCH_ZIP:
+        if kind is not FileKind.TORCH_ZIP:
+            with path.open("rb") as stream:
+                return _globals_in_stream(stream)
+        with suppress(Exception):  # torch's own list ends where an opcode is unknown to it
             return tuple(sorted(torch.serialization.get_unsafe_globals_in_checkpoint(str(path))))
-        return _globals_in_stream(path)
+        with zipfile.ZipFile(path) as archive:
+            name = next(n for n in archive.namelist() if n.partition("/")[2] == "data.pkl")
+            return _globals_in_stream(io.BytesIO(archive.read(name)))
     except Exception:
         return ()
 
 
-def _globals_in_stream(path: Path) -> tuple[str, ...]:
+def _globals_in_stream(stream: IO[bytes]) -> tuple[str, ...]:
     """Disassemble the pickles at the start of a file; a legacy checkpoint is several in a row."""
     harmless = {
         "collections.OrderedDict",
@@ -95,19 +103,18 @@ def _globals_in_stream(path: Path) -> tuple[str, ...]:
         "torch._utils._rebuild_parameter",
     }
     wanted: set[str] = set()
-    with path.open("rb") as stream:
-        try:
-            while True:
-                recent: list[str] = []
-                for operation, argument, _ in pickletools.genops(stream):
-                    if operation.name == "GLOBAL" and isinstance(argument, str):
-                        wanted.add(argument.replace(" ", "."))
-                    elif operation.name == "STACK_GLOBAL" and len(recent) > 1:
-                        wanted.add(".".join(recent[-2:]))
-                    elif isinstance(argument, str):
-                        recent.append(argument)
-        except Exception:  # noqa: S110 - the raw storages after the pickles end the walk
-            pass
+    try:
+        while True:
+            recent: list[str] = []
+            for operation, argument, _ in pickletools.genops(stream):
+                if operation.name in {"GLOBAL", "INST"} and isinstance(argument, str):
+                    wanted.add(argument.replace(" ", "."))
+                elif operation.name == "STACK_GLOBAL" and len(recent) > 1:
+                    wanted.add(".".join(recent[-2:]))
+                elif isinstance(argument, str):
+                    recent.append(argument)
+    except Exception:  # noqa: S110 - the raw storages after the pickles end the walk
+        pass
     return tuple(sorted(name for name in wanted - harmless if not _is_storage(name)))
 
 
@@ -159,13 +166,20 @@ def _refusal(
     elif kind in {FileKind.PICKLE, FileKind.TORCH_TAR}:
         why = f"it is a {kind.value}, which PyTorch has no safe reader for"
     else:
-        why = f"PyTorch's safe reader refused it: {str(error).splitlines()[-1]}"
+        why = f"PyTorch's safe reader refused it: {_reason(error)}"
     return LoadError(
         f"{path} would run code while it is read, so it was not opened",
         why=why,
         fix=_TRUST_HINT,
         code="pickle-not-trusted",
     )
+
+
+def _reason(error: Exception | None) -> str:
+    """Return the line of PyTorch's long text that says what it met."""
+    lines = str(error).strip().splitlines()
+    said = [line.partition("WeightsUnpickler error:")[2].strip() for line in lines]
+    return next(filter(None, [*said, *lines]), type(error).__name__)[:200]
 
 
 def _damaged(path: Path, error: Exception) -> LoadError:

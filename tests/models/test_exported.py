@@ -276,3 +276,14 @@ def test_truncated(plain, tmp_path):
     content = plain.read_bytes()
     (tmp_path / "m.pt2").write_bytes(content[: len(content) // 2])
     refused(tmp_path / "m.pt2", "file-truncated")
+
+
+@pytest.mark.parametrize("name", [{"training": True}, ["train"], 3, None])
+def test_argument_whose_name_is_no_text(plain, tmp_path, name):
+    def change(model: dict[str, Any]) -> None:
+        model["graph_module"]["graph"]["nodes"][0]["inputs"][0]["name"] = name
+
+    path = graph_changed(plain, tmp_path / "m.pt2", change)
+    with pytest.raises(LoadError) as caught:
+        load(path)
+    assert caught.value.code == "exported-unreadable"
