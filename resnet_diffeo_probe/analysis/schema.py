@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 from collections.abc import Callable, Iterable, Iterator
 from functools import cache
 from importlib import resources
@@ -15,7 +14,8 @@ from jsonschema import Draft202012Validator, ValidationError
 
 from resnet_diffeo_probe.analysis.evidence_check import broken_evidence
 from resnet_diffeo_probe.analysis.row_check import quick_row_check
-from resnet_diffeo_probe.errors import DiffeoProbeError, OutputError
+from resnet_diffeo_probe.analysis.whole_file import write_whole
+from resnet_diffeo_probe.errors import DiffeoProbeError
 
 __all__ = [
     "MAX_BYTES",
@@ -140,18 +140,8 @@ def write_result(result: Result, path: Path | str) -> None:
         OutputError: the file cannot be written (an older one stays as it was).
     """
     validate(result)
-    path = Path(path)
     # ensure_ascii also carries names that are not valid UTF-8 (lone surrogates) through a file
-    text = json.dumps(result, allow_nan=False, ensure_ascii=True, indent=1) + "\n"
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        temporary.write_text(text, encoding="ascii")
-        temporary.replace(path)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise OutputError(
-            f"{path} cannot be written: {error.strerror or error}", fix="choose another folder with --out"
-        ) from error
+    write_whole(Path(path), json.dumps(result, allow_nan=False, ensure_ascii=True, indent=1) + "\n")
 
 
 def _parse(raw: bytes, path: Path) -> Result:

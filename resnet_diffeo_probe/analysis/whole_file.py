@@ -1,0 +1,27 @@
+"""A file that is there whole or not at all: written to a temporary name in its folder, then renamed."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from resnet_diffeo_probe.errors import OutputError
+
+__all__ = ["write_whole"]
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Write text as UTF-8 with line ends `\\n`.
+
+    Raises:
+        OutputError: the file cannot be written (an older one stays as it was).
+    """  # noqa: D301 - the two characters are meant
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        temporary.write_text(text, encoding="utf-8", newline="\n")
+        temporary.replace(path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise OutputError(
+            f"{path} cannot be written: {error.strerror or error}", fix="choose another folder with --out"
+        ) from error
