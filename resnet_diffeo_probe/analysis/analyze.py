@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 import resnet_diffeo_probe
+from resnet_diffeo_probe.analysis.attributing import attribution_json
 from resnet_diffeo_probe.analysis.gate import is_complete
 from resnet_diffeo_probe.analysis.pictures import pictures_json
 from resnet_diffeo_probe.analysis.placement import references_json, refinement_json
@@ -165,6 +166,7 @@ def analyze(
         "references": references_json(units, rows),
         "refinement": refinement,
         "pixel_pair": pixel_pair_json(in_pixels),
+        "attribution": attribution_json(discovery, exact, plan, measured, verdicts, batch),
         "pictures": pictures_json(exact, plan, measured, batch, witnesses, in_pixels, verdicts),
     }
     validate(result)

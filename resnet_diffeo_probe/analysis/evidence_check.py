@@ -7,6 +7,15 @@ from typing import Any
 
 __all__ = ["broken_evidence"]
 
+# What names an entry of each part of the attribution.
+_ATTRIBUTED = {
+    "inputs": ("input",),
+    "units": ("unit",),
+    "rows": ("unit", "input"),
+    "images": ("input",),
+    "maps": ("unit", "input", "of"),
+}
+
 
 def broken_evidence(result: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """Yield the place and the problem of every name that does not exist, and of every second entry.
@@ -25,6 +34,7 @@ def broken_evidence(result: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         if certificate["input"] not in inputs:
             yield f"certificates[{index}].input", f"{certificate['input']!r} is not in inputs.names"
     yield from _broken_pictures(result.get("pictures") or {}, units, inputs)
+    yield from _broken_attribution(result.get("attribution") or {}, units, inputs)
     yield from _twice(result, "references", ("unit",))
     yield from _twice(result, "refinement", ("unit", "scheme", "steps"))
 
@@ -38,6 +48,24 @@ def _broken_pictures(
                 yield f"pictures.{part}[{index}].unit", f"{entry.get('unit')!r} is not in units"
             if entry.get("input") not in inputs:
                 yield f"pictures.{part}[{index}].input", f"{entry['input']!r} is not in inputs.names"
+
+
+def _broken_attribution(
+    attribution: Mapping[str, Any], units: set[str], inputs: set[str | None]
+) -> Iterator[tuple[str, str]]:
+    for part, keys in _ATTRIBUTED.items():
+        for index, entry in enumerate(attribution.get(part, ())):
+            place = f"attribution.{part}[{index}]"
+            if "unit" in keys and entry["unit"] not in units:
+                yield f"{place}.unit", f"{entry['unit']!r} is not in units"
+            if "input" in keys and entry["input"] not in inputs:
+                yield f"{place}.input", f"{entry['input']!r} is not in inputs.names"
+        yield from _twice(attribution, part, keys)
+    judged = attribution.get("relevance") or {}
+    for key in ("folding", "compared"):
+        for name in judged.get(key, ()):
+            if name not in units:
+                yield f"attribution.relevance.{key}", f"{name!r} is not in units"
 
 
 def _twice(result: Mapping[str, Any], part: str, keys: tuple[str, ...]) -> Iterator[tuple[str, str]]:

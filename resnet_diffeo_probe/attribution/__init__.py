@@ -2,6 +2,7 @@
 
 from resnet_diffeo_probe.attribution.ablation import Ablation, ablations
 from resnet_diffeo_probe.attribution.agreement import Agreement, agreement
+from resnet_diffeo_probe.attribution.baseline import Baseline, baseline_input
 from resnet_diffeo_probe.attribution.conductance import Conductance, PathAttribution, conductance
 from resnet_diffeo_probe.attribution.network import NotAttributableError, TappedNetwork
 from resnet_diffeo_probe.attribution.relevance import Fold, Relevance, relevance
@@ -16,6 +17,7 @@ from resnet_diffeo_probe.attribution.violation import PixelMap, clipped_energy_m
 __all__ = [
     "Ablation",
     "Agreement",
+    "Baseline",
     "Conductance",
     "Fold",
     "NotAttributableError",
@@ -26,6 +28,7 @@ __all__ = [
     "TappedNetwork",
     "ablations",
     "agreement",
+    "baseline_input",
     "clipped_energy_map",
     "conductance",
     "log_sigma_min_map",
