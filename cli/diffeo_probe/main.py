@@ -11,6 +11,7 @@ import click
 from diffeo_probe import terminal
 from diffeo_probe.analyze import analyze
 from diffeo_probe.check import check
+from diffeo_probe.compare import compare
 from diffeo_probe.completion import completion
 from diffeo_probe.configured import PREFIX, variable_behind
 from diffeo_probe.demo import demo
@@ -49,7 +50,7 @@ def cli() -> None:
     """  # noqa: D301 - click's mark of a paragraph not to be wrapped is the character itself
 
 
-for command in (analyze, inspect, demo, report, check, explain, env, completion, spirals):
+for command in (analyze, inspect, demo, report, check, compare, explain, env, completion, spirals):
     cli.add_command(command)
 
 
