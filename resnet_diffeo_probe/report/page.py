@@ -14,6 +14,7 @@ from resnet_diffeo_probe.report.criteria import Criterion, criteria_for
 from resnet_diffeo_probe.report.depth import Chart, depth_charts
 from resnet_diffeo_probe.report.detail import Detail, basis_of, detail_of
 from resnet_diffeo_probe.report.methods import Methods, methods_for
+from resnet_diffeo_probe.report.opening import Opening, opening_of
 from resnet_diffeo_probe.report.pictures import Gallery, gallery_of
 from resnet_diffeo_probe.report.places import Places, places_of
 from resnet_diffeo_probe.report.proofs import Proofs, proofs_of
@@ -41,6 +42,7 @@ class Page:
     units: list[Unit]
     analysed: int
     incomplete: str | None
+    opening: Opening
     verdicts: list[tuple[Verdict, list[tuple[str, str]]]]
     tallies: list[tuple[str, list[tuple[State, int]]]]
     states: list[State]
@@ -70,6 +72,7 @@ def page_of(result: Mapping[str, Any]) -> Page:
         units=units,
         analysed=sum(unit.record["status"] in ("complete", "partial") for unit in units),
         incomplete=_incomplete(units),
+        opening=opening_of(result, units),
         verdicts=[(verdict, basis_of(verdict)) for verdict in network_verdicts(result)],
         tallies=_tallies(units),
         states=list(STATES.values()),
