@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
@@ -17,6 +17,7 @@ __all__ = ["MAX_BYTES", "SettingsFile", "kind_of", "nearest", "read_settings"]
 MAX_BYTES = 1 << 16
 # a key of thousands of dotted parts would keep the parser busy for minutes: its time grows with their square
 _LONGEST_LINE = 2000
+_LARGEST = 2**63
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,9 +105,13 @@ def read_settings(path: Path | str) -> SettingsFile:
         if any(len(line) > _LONGEST_LINE for line in text.splitlines()):
             raise ValueError(f"a line has more than {_LONGEST_LINE} characters")
         table = tomllib.loads(text)
+        if any(abs(number) > _LARGEST for number in _whole_numbers(table)):
+            raise ValueError("a whole number is beyond what TOML holds, 64 bits")
     except UnicodeDecodeError as error:
         problem = f"byte {error.start} is not UTF-8 text"
-    except ValueError as error:  # also of a number with thousands of digits, which is none of TOML's own errors
+    except (
+        ValueError
+    ) as error:  # also of a number with thousands of digits, which is none of TOML's own errors
         problem = str(error)
     except RecursionError:
         problem = "it is nested too deep"
@@ -118,6 +123,14 @@ def read_settings(path: Path | str) -> SettingsFile:
         fix='mend that line, for example: budget = "quick"',
         code="settings-not-toml",
     )
+
+
+def _whole_numbers(node: Any) -> Iterator[int]:
+    if isinstance(node, dict | list):
+        for child in node.values() if isinstance(node, dict) else node:
+            yield from _whole_numbers(child)
+    elif isinstance(node, int):
+        yield node
 
 
 def nearest(word: str, known: Iterable[str]) -> str | None:
