@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -129,7 +129,7 @@ class Linearization:
         }
         candidates = [
             ReducedMatrix(
-                self.parent.product(cut), self.parent.layout(cut), diagonals, self.parent.table(cut)
+                self.parent.product(cut), self.parent.layout(cut), diagonals, partial(self.parent.table, cut)
             )
             for cut in self.parent.cuts
             if cut > 0 or len(self.parent.cuts) == 1 or self._input_may_be_narrowest()

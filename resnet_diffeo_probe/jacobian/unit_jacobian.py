@@ -14,14 +14,9 @@ from resnet_diffeo_probe.errors import UnsupportedUnitError
 from resnet_diffeo_probe.jacobian.block_sparse import SharedBlockMatrix
 from resnet_diffeo_probe.jacobian.block_system import elimination_flops, factor_entries
 from resnet_diffeo_probe.jacobian.chain import BranchChain, dense_chain, read_chain
+from resnet_diffeo_probe.jacobian.layout import CyclicProduct, Layout, choose_layout
 from resnet_diffeo_probe.jacobian.linearize import Linearization
-from resnet_diffeo_probe.jacobian.reduction import (
-    CyclicProduct,
-    Layout,
-    RowBlockTable,
-    cheapest_system,
-    choose_layout,
-)
+from resnet_diffeo_probe.jacobian.row_tiles import TileTable
 
 __all__ = ["EliminationEstimate", "UnitJacobian"]
 
@@ -103,13 +98,14 @@ class UnitJacobian:
             )
         self._products: dict[int, CyclicProduct] = {}
         self._layouts: dict[int, Layout] = {}
-        self._tables: dict[int, RowBlockTable | None] = {}
+        self._tables: dict[int, TileTable] = {}
 
     def prepare(self) -> None:
         """Build everything that does not depend on an input, so that threads only read it."""
         for cut in self.cuts:
-            self.table(cut)
             self.layout(cut)
+            if cut > 0 or len(self.cuts) == 1:  # the unit's input is seldom the narrowest place
+                self.table(cut)
 
     @property
     def cuts(self) -> tuple[int, ...]:
@@ -152,12 +148,10 @@ class UnitJacobian:
             self._layouts[cut] = choose_layout(self.product(cut))
         return self._layouts[cut]
 
-    def table(self, cut: int) -> RowBlockTable | None:
-        """Return the dense row blocks of R L where no diagonal stands inside it, else None."""
+    def table(self, cut: int) -> TileTable:
+        """Return the tiles of R L, from which every input gathers its active part."""
         if cut not in self._tables:
-            product = self.product(cut)
-            static = len(product.factors) == 1
-            self._tables[cut] = RowBlockTable(product.factors[0], self.layout(cut)) if static else None
+            self._tables[cut] = TileTable(self.product(cut), self.layout(cut))
         return self._tables[cut]
 
     def estimate(self, cut: int, active: float = 0.5) -> EliminationEstimate:
@@ -169,7 +163,7 @@ class UnitJacobian:
         """
         layout, channels = self.layout(cut), self.cut_shape(cut)[0]
         sizes = np.bincount(layout.row_of_pixel, minlength=layout.rows) * channels * active
-        system = cheapest_system(layout, np.ceil(sizes).astype(np.int64))
+        system = layout.system(np.ceil(sizes).astype(np.int64))
         name = "the unit's input" if cut == 0 else f"{self.chain.activations[cut - 1].name} {cut}"
         return EliminationEstimate(
             name,
