@@ -33,6 +33,8 @@ _INPUTS = {Budget.STANDARD: 1, Budget.FULL: 3}
 # The standard budget factorises once more where that is quick.
 _QUICK_GIGAFLOPS = 30.0
 _STEPS = 64
+# The share of the pixels whose colours are weaker than the strongest one.
+_STRONGEST = 0.99
 # Sides of a map; of 64 × 64 levels about 4 kB are left.
 _SIDE = 64
 
@@ -118,9 +120,11 @@ def _attempt(of: str, draw: Callable[[], PixelMap]) -> dict[str, Any]:
     # channels are summed: the sum of the map stays what it splits
     values = found.values.sum(0)
     sizes = values.abs()
-    reach, total = float(sizes.max()), float(sizes.sum())
-    if not 0 < reach < float("inf"):
-        return _none(of, "the map is zero everywhere" if reach == 0 else "the map is not finite")
+    largest, total = float(sizes.max()), float(sizes.sum())
+    if not 0 < largest < float("inf"):
+        return _none(of, "the map is zero everywhere" if largest == 0 else "the map is not finite")
+    # a few pixels stick out far: with their size as the strongest colour the others would be pale
+    reach = float(sizes.flatten().quantile(_STRONGEST)) or largest
     ordered = sizes.flatten().sort(descending=True).values.cumsum(0)
     row, column = divmod(int(sizes.argmax()), values.shape[1])
     return {

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from importlib import metadata
 from typing import Any
 
@@ -117,6 +117,16 @@ def folds_of(verdicts: Sequence[Verdict]) -> dict[str, Fold]:
     return folds
 
 
+def negative_shares_of(verdicts: Sequence[Verdict], units: Iterable[str]) -> dict[str, float]:
+    """Return for each of these units the share of negative signs among its certain ones; 0 without any."""
+    shares = dict.fromkeys(units, 0.0)
+    for verdict in verdicts:
+        if verdict.map == "sum" and verdict.unit in shares and verdict.counts:
+            certain = verdict.counts["positive"] + verdict.counts["negative"]
+            shares[verdict.unit] = verdict.counts["negative"] / max(1, certain)
+    return shares
+
+
 def _attributed(
     discovery: Discovery, verdicts: Sequence[Verdict], batch: Inputs, budget: Budget, baseline: Baseline
 ) -> dict[str, Any]:
@@ -145,7 +155,9 @@ def _attributed(
         [[unit.branch for unit in path.units] for path, _ in found],
         [[ablation.logit_drop for ablation in lost] for _, lost in found],
     )
-    judged = relevance(folds, by_unit, drops, left_out=len(found) - len(complete))
+    judged = relevance(
+        folds, negative_shares_of(verdicts, folds), by_unit, drops, left_out=len(found) - len(complete)
+    )
     return {
         "inputs": inputs,
         "rows": rows,
@@ -164,6 +176,7 @@ def _attributed(
             "by_number": judged.by_number,
             "by_conductance": list(judged.by_conductance),
             "by_ablation": list(judged.by_ablation),
+            "by_frequency": list(judged.by_frequency),
         },
     }
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import stats
 
-__all__ = ["Agreement", "agreement"]
+__all__ = ["Agreement", "agreement", "rank_correlation"]
 
 #: With fewer units an order says nothing.
 FEWEST_UNITS = 4
@@ -43,7 +43,7 @@ def agreement(conductances: Sequence[Sequence[float]], drops: Sequence[Sequence[
     if units < FEWEST_UNITS:
         reason = f"{units} units are too few for an order, at least {FEWEST_UNITS} are needed"
         return Agreement((None,) * len(conductances), None, units, reason)
-    found = tuple(_spearman(a, b) for a, b in zip(conductances, drops, strict=True))
+    found = tuple(rank_correlation(a, b) for a, b in zip(conductances, drops, strict=True))
     known = [value for value in found if value is not None]
     if not known:
         return Agreement(
@@ -52,7 +52,13 @@ def agreement(conductances: Sequence[Sequence[float]], drops: Sequence[Sequence[
     return Agreement(found, statistics.median(known), units)
 
 
-def _spearman(first: Sequence[float], second: Sequence[float | None]) -> float | None:
+def rank_correlation(first: Sequence[float], second: Sequence[float | None]) -> float | None:
+    """Return Spearman's rank correlation; None for fewer than four pairs, or where a side is constant.
+
+    Args:
+        first: one value a unit.
+        second: likewise; pairs with None are left out.
+    """
     pairs = [(a, b) for a, b in zip(first, second, strict=True) if b is not None]
     a, b = np.array(pairs).reshape(-1, 2).T
     # a constant has no order, and scipy warns of it

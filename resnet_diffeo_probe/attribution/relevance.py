@@ -10,6 +10,8 @@ from typing import Literal
 
 from scipy import stats
 
+from resnet_diffeo_probe.attribution.agreement import rank_correlation
+
 __all__ = ["FEWEST_INPUTS", "Fold", "Relevance", "relevance"]
 
 #: With fewer inputs no sign test can end below 5 %: (1/2)⁵ is 3 %.
@@ -37,6 +39,8 @@ class Relevance:
         by_number: share of the former among the latter; None without any.
         by_conductance: their share of the sum of |branch conductance|, at each input that counts.
         by_ablation: their share of the sum of |drop of the logit|, likewise.
+        by_frequency: over the units, the rank correlation of the share of inputs with a negative determinant and
+            |branch conductance|, at each input that counts and has one.
     """
 
     state: Literal["more", "less", "neither", "unknown"]
@@ -46,10 +50,12 @@ class Relevance:
     by_number: float | None
     by_conductance: tuple[float, ...]
     by_ablation: tuple[float, ...]
+    by_frequency: tuple[float, ...]
 
 
 def relevance(
     folds: Mapping[str, Fold],
+    negative_shares: Mapping[str, float],
     conductances: Sequence[Mapping[str, float]],
     drops: Sequence[Mapping[str, float | None]],
     *,
@@ -59,6 +65,7 @@ def relevance(
 
     Args:
         folds: of each judged unit.
+        negative_shares: of each judged unit, the share of inputs at which its determinant is negative.
         conductances: at each input whose attribution is complete, the branch conductance of each unit.
         drops: at each input, the drop of the logit without each branch; None where it is not finite.
         left_out: how many inputs were left out because their attribution is not complete.
@@ -71,16 +78,22 @@ def relevance(
     by_number = len(folding) / len(compared) if compared else None
     carried = _shares(folding, compared, conductances)
     lost = _shares(folding, compared, drops)
+    ranks = [
+        rank_correlation([negative_shares[name] for name in compared], [abs(at[name]) for name in compared])
+        for at in conductances
+    ]
+    graded = tuple(rank for rank in ranks if rank is not None)
+    state: Literal["more", "less", "neither", "unknown"] = "unknown"
     reason = _why_unknown(folding, compared, len(carried), left_out)
     if by_number is None or reason is not None:
         sentence = f"Not known whether the units that fold are the ones that matter: {reason}."
-        return Relevance("unknown", sentence, folding, compared, by_number, carried, lost)
-    accounts = [_direction(shares, by_number) for shares in (carried, lost)]
-    state: Literal["more", "less", "neither"] = "neither"
-    if accounts in (["more"] * 2, ["less"] * 2):
-        state = "more" if accounts[0] == "more" else "less"
-    sentence = _sentence(state, folds, folding, compared, by_number, carried, lost)
-    return Relevance(state, sentence, folding, compared, by_number, carried, lost)
+    else:
+        accounts = {_direction(shares, by_number) for shares in (carried, lost)}
+        state = accounts.pop() if len(accounts) == 1 else "neither"
+        sentence = _sentence(state, folds, folding, by_number, carried, lost)
+    if len(graded) >= FEWEST_INPUTS:
+        sentence += f" {_frequency(graded, len(compared))}"
+    return Relevance(state, sentence, folding, compared, by_number, carried, lost, graded)
 
 
 def _shares(
@@ -112,23 +125,23 @@ def _why_unknown(folding: Sequence[str], compared: Sequence[str], inputs: int, l
     return None
 
 
-def _direction(shares: Sequence[float], by_number: float) -> str:
+def _direction(shares: Sequence[float], by_number: float) -> Literal["more", "less", "neither"]:
     """Sign test over the inputs, at 5 % on either side."""
     above = sum(share > by_number for share in shares)
     below = sum(share < by_number for share in shares)
     if above + below == 0:
         return "neither"
-    for count, word in ((above, "more"), (below, "less")):
-        if stats.binomtest(count, above + below, alternative="greater").pvalue < _LEVEL:
-            return word
-    return "neither"
+    if stats.binomtest(above, above + below, alternative="greater").pvalue < _LEVEL:
+        return "more"
+    return (
+        "less" if stats.binomtest(below, above + below, alternative="greater").pvalue < _LEVEL else "neither"
+    )
 
 
 def _sentence(
     state: str,
     folds: Mapping[str, Fold],
     folding: Sequence[str],
-    compared: Sequence[str],
     by_number: float,
     carried: Sequence[float],
     lost: Sequence[float],
@@ -145,8 +158,23 @@ def _sentence(
     parts = [_account("conductance", carried, by_number)]
     parts += [_account("ablation", lost, by_number)] if lost else ["ablation gave no finite answer"]
     return (
-        f"{said}: they are {len(folding)} of {len(compared)} units ({by_number:.0%}; {kinds}); {'; '.join(parts)}. "
+        f"{said}: they are {len(folding)} of {len(folds)} units ({by_number:.0%}; {kinds}); {'; '.join(parts)}. "
         "This compares units of one network, and does not say that the folds are the reason."
+    )
+
+
+def _frequency(graded: Sequence[float], units: int) -> str:
+    """Say whether units with a negative determinant at more inputs carry more."""
+    above = sum(rank > 0 for rank in graded)
+    median = f"{statistics.median(graded):.2f}".replace("-", "\u2212")
+    said = {
+        "more": "Units that are negative at more inputs carry more",
+        "less": "Units that are negative at more inputs carry less",
+        "neither": "How often a unit is negative does not tell how much it carries",
+    }[_direction(graded, 0.0)]
+    return (
+        f"{said}: the rank correlation over {units} units is {median} (median), "
+        f"above zero at {above} of {_inputs(len(graded))}."
     )
 
 

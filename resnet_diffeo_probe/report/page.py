@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from resnet_diffeo_probe.references import CALIBRATION_NOTE
+from resnet_diffeo_probe.report.attribution import Attribution, attribution_of
 from resnet_diffeo_probe.report.criteria import Criterion, criteria_for
 from resnet_diffeo_probe.report.depth import Chart, depth_charts
 from resnet_diffeo_probe.report.detail import Detail, basis_of, detail_of
@@ -52,6 +53,7 @@ class Page:
     gallery: Gallery | None
     places: Places | None
     refinement: Refinement | None
+    attribution: Attribution | None
     calibration_note: str
     criteria: list[Criterion]
     details: list[Detail]
@@ -82,6 +84,7 @@ def page_of(result: Mapping[str, Any]) -> Page:
         gallery=gallery_of(result, units),
         places=places_of(result, units),
         refinement=refinement_of(result, units),
+        attribution=attribution_of(result, units),
         calibration_note=CALIBRATION_NOTE,
         criteria=criteria_for(measured),
         details=[
