@@ -19,13 +19,14 @@ from resnet_diffeo_probe.analysis.plan import Plan, UnitPlan
 from resnet_diffeo_probe.analysis.proving import is_slow
 from resnet_diffeo_probe.analysis.quantities import Budget
 from resnet_diffeo_probe.analysis.raster import Pixels, mosaic, values_picture
-from resnet_diffeo_probe.analysis.run import Measured, one_thread
+from resnet_diffeo_probe.analysis.run import Measured
 from resnet_diffeo_probe.analysis.spatial import (
     SpatialMap,
     clipped_map,
     fold_normal_map,
     singular_vector_map,
 )
+from resnet_diffeo_probe.analysis.worker import one_thread
 from resnet_diffeo_probe.bijectivity import State, Verdict, Witness
 from resnet_diffeo_probe.bijectivity.pixel_pair import NoPixelPair, PixelPair
 from resnet_diffeo_probe.finding import Status

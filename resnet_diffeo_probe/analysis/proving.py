@@ -11,7 +11,8 @@ from torch import Tensor, nn
 
 from resnet_diffeo_probe.analysis.plan import Plan, Settings, UnitPlan
 from resnet_diffeo_probe.analysis.quantities import DETAILED, Budget
-from resnet_diffeo_probe.analysis.run import Measured, one_thread
+from resnet_diffeo_probe.analysis.run import Measured
+from resnet_diffeo_probe.analysis.worker import one_thread
 from resnet_diffeo_probe.bijectivity import Proofs, prove
 from resnet_diffeo_probe.bijectivity.pixel_pair import NoPixelPair, PixelPair, pixel_pair
 from resnet_diffeo_probe.finding import Finding, Status

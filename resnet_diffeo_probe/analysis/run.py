@@ -7,20 +7,18 @@ number of workers does not change a bit of the result.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, as_completed, wait
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-import torch
-from threadpoolctl import threadpool_limits
 from torch import Tensor
 
-from resnet_diffeo_probe.analysis.pair import Outcome, measure_pair
+from resnet_diffeo_probe.analysis.executors import InThreads
+from resnet_diffeo_probe.analysis.pair import Outcome
 from resnet_diffeo_probe.analysis.plan import Plan, UnitPlan
+from resnet_diffeo_probe.analysis.tasks import Task
 from resnet_diffeo_probe.finding import Finding
-from resnet_diffeo_probe.units import Discovery, UnitActivations
+from resnet_diffeo_probe.units import Discovery
 
-__all__ = ["Measured", "Progress", "one_thread", "run_plan"]
+__all__ = ["Measured", "Progress", "run_plan"]
 
 
 @dataclass(frozen=True)
@@ -98,27 +96,16 @@ def run_plan(
             sign = outcome.findings.get("sign")
             progress(Progress(outcome.unit, outcome.input, done, total, sign, outcome.seconds))
 
-    workers = plan.settings.threads
-    with one_thread(), ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,)) as pool:
-        pending: set[Future[Outcome]] = set()
-        finished: set[Future[Outcome]] = set()
+    with InThreads(discovery, plan) as executor:
+        outcomes = executor.run(_tasks(active, inputs, names))
         try:
-            for task in _tasks(discovery, active, inputs, names):
-                # a queue of a few tasks keeps the workers busy without holding the activations of many inputs
-                while len(pending) > 2 * workers:
-                    finished, pending = wait(pending, return_when=FIRST_COMPLETED)
-                    for future in finished:
-                        keep(future.result())
-                pending.add(pool.submit(measure_pair, plan, *task))
-            for future in as_completed(pending):
-                keep(future.result())
+            for outcome in outcomes:
+                keep(outcome)
         except KeyboardInterrupt:
             measured.interrupted = True
-            for future in pending:
-                future.cancel()
-            for future in finished | pending:
-                if not future.cancelled():
-                    _record(measured, future.result())
+            executor.stop()
+            for outcome in outcomes:
+                _record(measured, outcome)
     _order_rows(measured, names)
     return measured
 
@@ -131,33 +118,13 @@ def _record(measured: Measured, outcome: Outcome) -> None:
     measured.seconds[outcome.unit] += outcome.seconds
 
 
-def _tasks(
-    discovery: Discovery, active: list[UnitPlan], inputs: Tensor, names: tuple[str, ...]
-) -> Iterator[tuple[UnitPlan, str, UnitActivations | Exception]]:
+def _tasks(active: list[UnitPlan], inputs: Tensor, names: tuple[str, ...]) -> Iterator[Task]:
     for index, name in enumerate(names):
-        seen: dict[str, UnitActivations] | Exception
-        try:
-            _, seen = discovery.run(inputs[index : index + 1])
-        except (RuntimeError, ValueError) as error:
-            seen = error
         for unit_plan in active:
-            yield unit_plan, name, seen if isinstance(seen, Exception) else seen[unit_plan.unit.name]
+            yield Task(unit_plan.unit.name, name, inputs[index : index + 1])
 
 
 def _order_rows(measured: Measured, names: tuple[str, ...]) -> None:
     """Put the rows in the order of the inputs, whichever worker was first."""
     for unit, rows in measured.rows.items():
         measured.rows[unit] = {name: rows[name] for name in names if name in rows}
-
-
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """Give each worker one thread of its own for linear algebra; as before afterwards."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        # scipy's own BLAS would start as many threads as there are cores for each worker, and they would spin
-        with threadpool_limits(limits=1, user_api="blas"):
-            yield
-    finally:
-        torch.set_num_threads(before)

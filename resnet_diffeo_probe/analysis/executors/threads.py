@@ -1,0 +1,79 @@
+"""Tasks carried out by threads of this process: nothing to start, nothing to send."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import ExitStack
+from types import TracebackType
+from typing import Self
+
+import torch
+
+from resnet_diffeo_probe.analysis.pair import Outcome
+from resnet_diffeo_probe.analysis.plan import Plan
+from resnet_diffeo_probe.analysis.tasks import Task
+from resnet_diffeo_probe.analysis.worker import Worker, one_thread
+from resnet_diffeo_probe.units import Discovery
+
+__all__ = ["InThreads"]
+
+
+class InThreads:
+    """Threads of this process; an `analysis.tasks.Executor`.
+
+    Linear algebra releases the interpreter's lock, so threads share the cores well; what they cannot do is to stop
+    a measurement that takes too long, or to outlive one that takes the process with it.
+
+    Args:
+        discovery: the network, in the dtype of the plan.
+        plan: what to measure, prepared.
+        workers: threads; None for as many as the plan's settings say.
+    """
+
+    def __init__(self, discovery: Discovery, plan: Plan, *, workers: int | None = None) -> None:
+        self._workers = plan.settings.threads if workers is None else workers
+        self._worker = Worker(discovery, plan, threads=self._workers)
+        self._stack = ExitStack()
+        self._stopping = False
+
+    def __enter__(self) -> Self:
+        self._stack.enter_context(one_thread())
+        self._pool = self._stack.enter_context(
+            ThreadPoolExecutor(self._workers, initializer=torch.set_num_threads, initargs=(1,))
+        )
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stopping = True
+        self._stack.close()
+
+    def run(self, tasks: Iterable[Task]) -> Iterator[Outcome]:
+        """Carry out tasks; see `Executor.run`."""
+        waiting: set[Future[Outcome | None]] = set()
+        coming = iter(tasks)
+        while not self._stopping:
+            # one task more than workers keeps each of them busy without holding many inputs
+            while len(waiting) <= self._workers and (task := next(coming, None)) is not None:
+                waiting.add(self._pool.submit(self._measure, task))
+            if not waiting:
+                return
+            finished, waiting = wait(waiting, return_when=FIRST_COMPLETED)
+            yield from _outcomes(finished)
+        yield from _outcomes(wait(waiting).done)
+
+    def stop(self) -> None:
+        """Finish what is in progress and begin nothing; see `Executor.stop`."""
+        self._stopping = True
+
+    def _measure(self, task: Task) -> Outcome | None:
+        # asked here and not by cancelling futures: a signal handler must not take locks
+        return None if self._stopping else self._worker.measure(task)
+
+
+def _outcomes(finished: Iterable[Future[Outcome | None]]) -> Iterator[Outcome]:
+    for future in finished:
+        if (outcome := future.result()) is not None:
+            yield outcome
