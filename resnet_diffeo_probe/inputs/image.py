@@ -21,10 +21,12 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from PIL.Image import Image
 
-__all__ = ["MAX_PIXELS", "Picture", "UnreadableImageError", "read_picture", "recognize"]
+__all__ = ["MAX_PIXELS", "MAX_UNRESIZED", "Picture", "UnreadableImageError", "read_picture", "recognize"]
 
 # PIL's own limit (a quarter of a GiB of RGB): beyond it a small file may be built to fill the memory
 MAX_PIXELS = 89_478_485
+# as it is, an image becomes four bytes a number, several times over: 4096×4096
+MAX_UNRESIZED = 2**24
 # what photographs and data sets come in; PIL would hand an EPS file, which is a program, to Ghostscript
 _FORMATS = ("PNG", "JPEG", "MPO", "WEBP", "BMP", "GIF", "TIFF", "PPM", "JPEG2000", "AVIF")
 # ImageNet evaluation in torchvision resizes the shorter side to 256 before it crops 224
@@ -80,8 +82,12 @@ def read_picture(path: Path, channels: int | None, preprocessing: Preprocessing)
             digest = hashlib.file_digest(stream, "sha256").digest()
             stream.seek(0)
             opened = _identified(stream)
-            if getattr(opened, "n_frames", 1) > 1:
+            if getattr(opened, "is_animated", False):  # the number of frames would take a walk through all
                 notes.append("first frame of several taken")
+            if preprocessing.size is None and opened.width * opened.height > MAX_UNRESIZED:
+                raise UnreadableImageError(
+                    f"more than {MAX_UNRESIZED / 1e6:.0f} million pixels: only resized, with --size"
+                )
             opened.load()
             image: Image = ImageOps.exif_transpose(opened)
             image = _converted(image, channels, notes)
@@ -182,12 +188,15 @@ def _eight_bit(image: Image) -> Image:
     """Return a 16-bit grey image rounded to 8 bits: 65535 becomes 255."""
     from PIL import Image as Images  # noqa: PLC0415
 
-    values: NDArray[Any] = np.asarray(image).astype(np.int64)
+    values: NDArray[Any] = np.asarray(image)
     if values.min() < 0 or values.max() > 65535:
         raise UnreadableImageError(
             "integer pixels beyond 16 bits, of unknown range: give them as a .npy tensor"
         )
-    return Images.fromarray(((values + 128) // 257).astype(np.uint8))
+    rounded = np.empty(values.shape, dtype=np.uint8)
+    for row, wide in zip(rounded, values, strict=True):  # one row at a time is widened
+        row[:] = (wide.astype(np.int64) + 128) // 257
+    return Images.fromarray(rounded)
 
 
 def _resized(image: Image, preprocessing: Preprocessing, notes: list[str]) -> Image:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import pickle
-import warnings
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +16,7 @@ from torch import Tensor
 from resnet_diffeo_probe.errors import InputsError
 from resnet_diffeo_probe.inputs.mapped_array import MappedArray
 from resnet_diffeo_probe.inputs.preprocessing import Preprocessing
+from resnet_diffeo_probe.inputs.restricted import load_restricted
 from resnet_diffeo_probe.inputs.rows import check_range, wastes_memory
 from resnet_diffeo_probe.inputs.text_file import first_line
 from resnet_diffeo_probe.inputs.unpacking import is_bomb, unpacked_size
@@ -179,9 +179,8 @@ def _read(path: Path) -> Any:
             import safetensors.torch  # noqa: PLC0415 - only for these files
 
             return dict(safetensors.torch.load_file(str(path)))
-        with path.open("rb") as stream, warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # about storages' classes: nothing a user of a file can act on
-            return torch.load(stream, map_location="cpu", weights_only=True)
+        with path.open("rb") as stream:
+            return load_restricted(stream)
     except InputsError:
         raise
     except pickle.UnpicklingError as error:

@@ -19,6 +19,8 @@ from typing import Any
 
 import torch
 
+from resnet_diffeo_probe.inputs.restricted import load_restricted
+
 __all__ = ["Archive", "suspicions"]
 
 _RECORDS = re.compile(
@@ -123,7 +125,7 @@ def _unsafe_pickles(archive: Archive) -> Iterator[str]:
 def _beyond_restricted(content: bytes) -> str | None:
     """Return what a pickle wants beyond tensors, or None."""
     try:
-        torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+        load_restricted(io.BytesIO(content))
     except Exception as error:  # the pickle may be anything
         try:
             wanted = torch.serialization.get_unsafe_globals_in_checkpoint(io.BytesIO(content))

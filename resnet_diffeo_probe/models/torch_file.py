@@ -18,6 +18,7 @@ from typing import IO, Any
 import torch
 
 from resnet_diffeo_probe.errors import LoadError
+from resnet_diffeo_probe.inputs.restricted import load_restricted
 from resnet_diffeo_probe.models.file_kind import FileKind
 
 __all__ = ["read_checkpoint", "read_safetensors", "wanted_globals"]
@@ -45,10 +46,8 @@ def read_checkpoint(path: Path, kind: FileKind, *, trust_pickle: bool) -> Any:
             raise _refusal(path, kind)
         return _read_trusted(path, kind)
     try:
-        # an open file: given a path, torch goes by its suffix
-        with path.open("rb") as stream, warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # about storages' classes: nothing a user of a file can act on
-            return torch.load(stream, map_location="cpu", weights_only=True)
+        with path.open("rb") as stream:
+            return load_restricted(stream)
     except pickle.UnpicklingError as error:
         wanted = wanted_globals(path, kind)
         if not wanted and not _is_restriction(error):

@@ -137,5 +137,14 @@ def test_every_tensor_that_is_not_finite_is_named():
 
 def test_tensor_that_would_fill_the_memory():
     huge = torch.zeros(1).expand(10**12)
-    with pytest.raises(LoadError, match="larger than its numbers"):
+    with pytest.raises(LoadError, match="share their numbers"):
         find({"fc.weight": huge}, PATH)
+
+
+def test_tensors_that_would_fill_the_memory_together():
+    one = torch.zeros(2**19, dtype=torch.float16)
+    many = {f"w{i}": one.expand(8, -1) for i in range(100)}
+    with pytest.raises(LoadError, match="share their numbers"):
+        find(many, Path("model.pt"))
+    tied = {"a.weight": one, "b.weight": one}
+    assert set(find(tied, Path("model.pt")).tensors) == set(tied)
