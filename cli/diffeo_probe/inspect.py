@@ -61,6 +61,12 @@ def inspect(
         if unit_plan.not_run or unit_plan.not_applicable:
             reason = unit_plan.not_run or unit_plan.not_applicable
             click.echo(terminal.printable(f"{unit_plan.unit.name}: {reason}"))
+        if unit_plan.estimated:
+            click.echo(
+                terminal.printable(f"{unit_plan.unit.name}: no sign, only estimates: {unit_plan.estimated}")
+            )
+        if limit := unit_plan.about.get("if_it_does_not_fit"):
+            click.echo(terminal.printable(f"{unit_plan.unit.name}: {limit}"))
     if found.rejected:
         click.echo("\nadditions that are no residual unit:")
         for rejected in found.rejected:

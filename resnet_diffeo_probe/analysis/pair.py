@@ -7,13 +7,20 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from resnet_diffeo_probe.analysis.estimating import (
+    counts_eigenvalues,
+    estimates,
+    inapplicable,
+    quantities_at,
+    rectangular,
+)
 from resnet_diffeo_probe.analysis.plan import Plan, UnitPlan
 from resnet_diffeo_probe.analysis.quantities import DETAILED
 from resnet_diffeo_probe.bijectivity import PROOF_QUANTITIES
 from resnet_diffeo_probe.bijectivity.inverse_consistency import inverse_consistency
-from resnet_diffeo_probe.finding import Evidence, Finding, Status
+from resnet_diffeo_probe.finding import Finding, Status
 from resnet_diffeo_probe.jacobian import UnitJacobian, measure
-from resnet_diffeo_probe.jacobian.measures import JACOBIAN_QUANTITIES, activation_measures
+from resnet_diffeo_probe.jacobian.measures import activation_measures
 from resnet_diffeo_probe.units import UnitActivations
 
 __all__ = ["Outcome", "measure_pair"]
@@ -50,8 +57,8 @@ def measure_pair(plan: Plan, unit_plan: UnitPlan, name: str, seen: UnitActivatio
         seen: what a forward pass of the network showed at the unit, or how the pass failed.
     """
     started = time.perf_counter()
-    quantities = plan.settings.quantities
     unit = unit_plan.unit
+    quantities = quantities_at(unit_plan, plan.settings)
     nonnegative = False
     found: dict[str, Finding] = {}
     try:
@@ -71,17 +78,19 @@ def measure_pair(plan: Plan, unit_plan: UnitPlan, name: str, seen: UnitActivatio
                 seen.input,
                 quantities,
                 max_bytes=plan.settings.memory / plan.settings.threads,
+                counts=counts_eigenvalues(plan.settings, unit.name, name),
                 seed=plan.settings.seed,
             )
             if wanted := _CHEAP_INVERSES & set(quantities):
                 found |= _inverse(unit_plan.jacobian, seen.input, wanted)
+        elif unit_plan.estimated is not None:
+            found |= estimates(unit_plan, name, seen.input, plan.settings)
+        elif not unit.preserves_dimension:
+            found |= rectangular(unit_plan, seen.input, plan.settings)
     except Exception as error:
         # one input must not take the others with it: whatever went wrong here is this pair's row
         found |= dict.fromkeys((q for q in quantities if q not in found), _as_finding(error))
-    if unit_plan.jacobian is None:
-        reason = unit_plan.not_applicable or "no Jacobian was prepared"
-        none = Finding.missing(Status.NOT_APPLICABLE, reason, Evidence.NOT_APPLICABLE)
-        found |= dict.fromkeys((*JACOBIAN_QUANTITIES, *PROOF_QUANTITIES), none)
+    found |= inapplicable(unit_plan)
     ordered = {q: found[q] for q in quantities if q in found}
     return Outcome(unit.name, name, ordered, nonnegative, time.perf_counter() - started)
 

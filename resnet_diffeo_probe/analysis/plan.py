@@ -17,7 +17,10 @@ from resnet_diffeo_probe.errors import ConfigurationError, NoUnitError, Unsuppor
 from resnet_diffeo_probe.jacobian import UnitJacobian
 from resnet_diffeo_probe.units import Discovery, ResidualUnit
 
-__all__ = ["Plan", "Settings", "UnitPlan", "make_plan", "prepared"]
+__all__ = ["ESTIMATE", "Plan", "Settings", "UnitPlan", "make_plan", "prepared"]
+
+#: What takes the place of an exact method.
+ESTIMATE = "estimate by Lanczos quadrature"
 
 
 @dataclass(frozen=True)
@@ -119,6 +122,7 @@ class UnitPlan:
         jacobian: prepared for exact measures; None where there are none.
         not_applicable: why the unit has no Jacobian determinant, else None.
         not_run: why it is left out, else None.
+        estimated: why no exact method takes it, so that what products tell is estimated; else None.
         about: method, cut, sizes and costs, for people and for `result.json`.
     """
 
@@ -126,6 +130,7 @@ class UnitPlan:
     jacobian: UnitJacobian | None
     not_applicable: str | None = None
     not_run: str | None = None
+    estimated: str | None = None
     about: dict[str, Any] = field(default_factory=dict)
 
 
@@ -197,7 +202,11 @@ def _plan_unit(unit: ResidualUnit, chosen: bool, settings: Settings) -> UnitPlan
         return UnitPlan(unit, None, not_run=LEFT_OUT, about={"method": "none", "cut": None})
     try:
         jacobian = UnitJacobian(unit)
-        return UnitPlan(unit, jacobian, about=_about(jacobian))
+        return UnitPlan(unit, jacobian, about=_about(jacobian, settings))
+    except UnsupportedUnitError as error:
+        # no exact method: what can be estimated is, and the sign stays unknown
+        about = {"method": ESTIMATE, "cut": None, "why_estimated": error.what}
+        return UnitPlan(unit, None, estimated=error.what, about=about)
     except Exception as error:  # whatever is wrong with one unit, the others go on
         return UnitPlan(unit, None, not_run=_reason(error), about={"method": "none", "cut": None})
 
@@ -215,13 +224,13 @@ def _changes_dimension(unit: ResidualUnit) -> str:
     return f"The unit maps {shapes[0]} to {shapes[1]}: it changes the dimension and cannot be a bijection."
 
 
-def _about(jacobian: UnitJacobian) -> dict[str, Any]:
+def _about(jacobian: UnitJacobian, settings: Settings) -> dict[str, Any]:
     """Describe the elimination when half of the coordinates at the cheapest cut are active."""
     if jacobian.not_read is not None:
         return {"method": "dense Jacobian", "cut": None, "why_dense": jacobian.not_read}
     estimates = [jacobian.estimate(cut, active=0.5 if cut else 1.0) for cut in jacobian.cuts]
     best = min(estimates, key=lambda estimate: estimate.flops)
-    return {
+    about = {
         "method": "block elimination of the reduced matrix",
         "cut": best.cut_name,
         "image_rows": best.image_rows,
@@ -229,3 +238,10 @@ def _about(jacobian: UnitJacobian) -> dict[str, Any]:
         "expected_gigaflops": round(best.flops / 1e9, 3),
         "expected_mebibytes": round(best.factor_bytes / 2**20, 1),
     }
+    allowed = settings.memory / settings.threads
+    if best.factor_bytes > allowed:
+        about["if_it_does_not_fit"] = (
+            f"{allowed / 2**20:.1f} MiB are allowed: where the active coordinates of an input need more, log|det J| is "
+            f"an {ESTIMATE}, without a sign"
+        )
+    return about

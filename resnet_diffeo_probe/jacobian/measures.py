@@ -10,6 +10,7 @@ from torch import Tensor
 
 from resnet_diffeo_probe.finding import Evidence, Finding, Status
 from resnet_diffeo_probe.jacobian.determinant import Determinant, determinant
+from resnet_diffeo_probe.jacobian.estimated import NO_SIGN, estimated_logabsdet, power_series_at
 from resnet_diffeo_probe.jacobian.linearize import Linearization
 from resnet_diffeo_probe.jacobian.spectrum import (
     largest_singular_value,
@@ -24,10 +25,11 @@ __all__ = ["JACOBIAN_QUANTITIES", "QUANTITIES", "activation_measures", "measure"
 _DETERMINANT = ("sign", "logabsdet", "sign_margin")
 _EIGENVALUES = ("leftmost_real_eigenvalue", "critical_step", "real_eigenvalues_below_minus_one")
 _SINGULAR_VALUES = ("sigma_min", "sigma_max")
+_SERIES = "logabsdet_power_series"
 _ACTIVATIONS = ("residual_ratio", "clipped_fraction", "clipped_depth")
 
 #: Measures of the Jacobian of the sum map: they exist for units that keep the dimension.
-JACOBIAN_QUANTITIES = (*_DETERMINANT, *_SINGULAR_VALUES, *_EIGENVALUES)
+JACOBIAN_QUANTITIES = (*_DETERMINANT, *_SINGULAR_VALUES, *_EIGENVALUES, _SERIES)
 #: All measures, in the order in which they are stored.
 QUANTITIES = (*JACOBIAN_QUANTITIES, *_ACTIVATIONS)
 
@@ -38,15 +40,19 @@ def measure(
     quantities: Collection[str],
     *,
     max_bytes: float | None = None,
+    counts: bool = True,
     seed: int = 0,
 ) -> dict[str, Finding]:
     """Measure the Jacobian of a unit's sum map at one input.
+
+    Where the factors need more memory than is allowed, log|det J| is estimated, and there is no sign.
 
     Args:
         jacobian: the unit.
         x: (1, *shape) its input.
         quantities: names from `JACOBIAN_QUANTITIES`; others are left out.
         max_bytes: memory allowed for the factors, None for no limit.
+        counts: whether all real eigenvalues below −1 are counted, however many there are.
         seed: of start vectors and of the check of the sign.
 
     Returns:
@@ -70,10 +76,13 @@ def measure(
         needed = lin.factor_bytes(keep=keep)
         if needed > allowed:
             reason = (
-                f"the factors need {needed / 2**30:.1f} GiB, {allowed / 2**30:.1f} GiB are allowed; "
-                "a smaller input size or more memory would do"
+                f"the factors need {needed / 2**30:.3g} GiB, {allowed / 2**30:.3g} GiB are allowed: a smaller input "
+                f"size or --max-memory {math.ceil(needed / 2**30)} for each worker would do"
             )
             found |= dict.fromkeys(needs_factors, Finding.missing(Status.NOT_RUN, reason))
+            found["sign"] = Finding.missing(Status.NOT_RUN, f"{reason}; {NO_SIGN}")
+            if "logabsdet" in wanted:
+                found["logabsdet"] = estimated_logabsdet(lin, reason, max_bytes=max_bytes, seed=seed)
         else:
             det = determinant(lin, seed=seed, keep=keep)
             found |= {"sign": det.sign, "logabsdet": det.logabsdet, "sign_margin": det.margin}
@@ -82,12 +91,14 @@ def measure(
     if "sigma_min" in wanted and det is not None:
         found["sigma_min"] = _sigma_min(lin, det, seed, kept=keep)
     if set(_EIGENVALUES) & set(wanted):
-        eigenvalues = leftmost_real_eigenvalues(lin, seed=seed)
+        eigenvalues = leftmost_real_eigenvalues(lin, counts=counts, seed=seed)
         found["leftmost_real_eigenvalue"] = eigenvalues.leftmost
         found["critical_step"] = eigenvalues.critical_step
         found["real_eigenvalues_below_minus_one"] = eigenvalues.below_minus_one
         if "sign" in found:
             found["sign"] = cross_checked(found["sign"], eigenvalues.below_minus_one)
+    if _SERIES in wanted:
+        found[_SERIES] = power_series_at(lin, seed=seed)
     return {q: found[q] for q in wanted}
 
 

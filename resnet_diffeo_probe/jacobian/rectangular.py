@@ -12,22 +12,17 @@ import torch
 from torch import Tensor
 
 from resnet_diffeo_probe.finding import Evidence, Finding, Status
-from resnet_diffeo_probe.jacobian.estimators.bidiagonal import Bidiagonalization, random_frame
-from resnet_diffeo_probe.jacobian.estimators.interval import eigenvector_mass
-from resnet_diffeo_probe.jacobian.estimators.lanczos_quadrature import half_logdet_by_lanczos
+from resnet_diffeo_probe.jacobian.by_products import PRODUCT_QUANTITIES, measures_by_products
 from resnet_diffeo_probe.jacobian.estimators.linear_map import LinearMap, function_map
-from resnet_diffeo_probe.jacobian.estimators.quadrature import Rules, rules_of
+from resnet_diffeo_probe.jacobian.estimators.work import flops_of
 
 __all__ = ["RECTANGULAR_QUANTITIES", "findings_of_matrix", "rectangular_measures"]
 
-RECTANGULAR_QUANTITIES = ("rank", "half_logdet", "sigma_min", "sigma_max")
+#: Of min(m, n) singular values of an m x n Jacobian.
+RECTANGULAR_QUANTITIES = PRODUCT_QUANTITIES
 
 # A singular value this many times the tolerance of the rank, or this part of it, is not told from zero for certain.
 _RANK_MARGIN = 30
-_PROBES = 16
-_STEPS = 96
-# The interval of sigma_min is an answer where its ends are within this factor.
-_RESOLVED = 1.5
 
 
 def rectangular_measures(
@@ -62,7 +57,7 @@ def rectangular_measures(
     J = function_map(function, x, batch=batch).tall
     if J.columns <= max_dense and 16 * J.rows * J.columns <= max_bytes:
         return findings_of_matrix(_columns(J, batch), eps=J.eps)
-    return _by_products(J, max_bytes, seed)
+    return measures_by_products(J, flops_of(function, x), max_bytes=max_bytes, seed=seed)
 
 
 def findings_of_matrix(columns: Tensor, *, eps: float) -> dict[str, Finding]:
@@ -115,61 +110,6 @@ def _rank(sigma: Tensor, tolerance: float, dtype: str) -> Finding:
         interval=(least, most),
         dtype=dtype,
         reason=f"{most - least} singular values are within a factor of {_RANK_MARGIN} of rounding error",
-    )
-
-
-def _by_products(J: LinearMap, max_bytes: float, seed: int) -> dict[str, Finding]:
-    half = half_logdet_by_lanczos(J, probes=_PROBES, max_steps=_STEPS, max_bytes=max_bytes, seed=seed)
-    probes = min(_PROBES, J.columns)
-    room = int(max_bytes / (8 * probes * (J.rows + J.columns)))
-    reduced = Bidiagonalization(J, random_frame(probes, J.columns, seed, J.device), max(1, min(_STEPS, room)))
-    reduced.extend(_STEPS)
-    rules = rules_of(reduced)
-    mass = eigenvector_mass(probes, J.columns)
-    rounding = J.eps * max(J.rows, J.columns) * rules.largest
-    largest = Finding(
-        rules.largest,
-        Evidence.ESTIMATED,
-        interval=(rules.largest - rounding, rules.sigma_max_below(mass) + rounding),
-        dtype=J.dtype,
-        seed=seed,
-        reason="the upper end fails with probability below 0.2 %",
-    )
-    low = rules.sigma_min_above(mass, min(rounding, rules.smallest))
-    return {
-        "rank": _rank_by_products(J, low, rounding, seed),
-        "half_logdet": half,
-        "sigma_min": _sigma_min_by_products(rules, low, rounding, J.dtype, seed),
-        "sigma_max": largest,
-    }
-
-
-def _rank_by_products(J: LinearMap, low: float, rounding: float, seed: int) -> Finding:
-    if low > rounding:
-        return Finding(
-            J.columns,
-            Evidence.ESTIMATED,
-            seed=seed,
-            reason=f"full: sigma_min is above {low:.2e} except with probability 0.2 %",
-        )
-    return Finding.missing(
-        Status.NOT_CONVERGED,
-        f"products do not tell the rank of a matrix of {J.rows} x {J.columns} whose small singular values they do not "
-        "exclude; a larger max_dense computes it",
-    )
-
-
-def _sigma_min_by_products(rules: Rules, low: float, rounding: float, dtype: str, seed: int) -> Finding:
-    high = rules.smallest
-    resolved = low > rounding and high <= _RESOLVED * low
-    return Finding(
-        high,
-        Evidence.ESTIMATED,
-        Status.OK if resolved else Status.NOT_CONVERGED,
-        interval=(low if low > rounding else 0.0, high + rounding),
-        dtype=dtype,
-        seed=seed,
-        reason="the value is an upper bound; the lower end of the interval fails with probability below 0.2 %",
     )
 
 

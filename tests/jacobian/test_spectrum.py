@@ -93,6 +93,22 @@ def test_leftmost_real_eigenvalue_and_count(
     assert determinant(lin).sign.value == (-1) ** below
 
 
+def test_without_a_count_the_leftmost_eigenvalue_is_the_same_and_a_lower_bound_is_given(
+    unit_of: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(spectrum, "_DENSE_EIGEN", 0)
+    real = [-1.2 - 0.1 * k for k in range(10)]
+    lin = linear_unit(unit_of, matrix_with_eigenvalues(real, [-1.9 + 0.4j], 120)).at(torch.ones(120))
+    counted = spectrum.leftmost_real_eigenvalues(lin)
+    assert counted.below_minus_one.value == 10
+    found = spectrum.leftmost_real_eigenvalues(lin, counts=False)
+    assert found.leftmost.value == pytest.approx(-2.1, rel=1e-7)
+    assert found.critical_step.value == pytest.approx(1 / 2.1, rel=1e-7)
+    assert (found.below_minus_one.value, found.below_minus_one.status) == (None, Status.NOT_CONVERGED)
+    least = int(str(found.below_minus_one.reason).removeprefix("at least ").split(":")[0])
+    assert 1 <= least < 10
+
+
 def test_no_negative_real_eigenvalue_is_an_infinite_step(unit_of: Callable[..., Any], method: str) -> None:
     lin = linear_unit(unit_of, matrix_with_eigenvalues([], [-2 + 1j], 40)).at(torch.ones(40))
     found = spectrum.leftmost_real_eigenvalues(lin)

@@ -16,7 +16,7 @@ from resnet_diffeo_probe.jacobian.estimators.interval import eigenvector_mass, t
 from resnet_diffeo_probe.jacobian.estimators.linear_map import LinearMap
 from resnet_diffeo_probe.jacobian.estimators.quadrature import Rules, rules_of
 
-__all__ = ["half_logdet_by_lanczos"]
+__all__ = ["begun", "half_logdet_by_lanczos", "half_logdet_of"]
 
 _FIRST_STEPS = 8
 # Steps go on until truncation is this small a part of the interval that chance leaves anyway.
@@ -55,13 +55,43 @@ def half_logdet_by_lanczos(
         ValueError: fewer than two probes, of a matrix that needs more than one.
     """
     tall = J.tall
-    n = tall.columns
-    if probes < 2 and n > 1:
+    if probes < 2 and tall.columns > 1:
         raise ValueError(f"an interval needs at least 2 probes, not {probes}")
-    count = min(probes, n)
-    room = int(max_bytes / (8 * count * (tall.rows + n)))
-    reduced = Bidiagonalization(tall, random_frame(count, n, seed, tall.device), max(1, min(max_steps, room)))
-    steps = _FIRST_STEPS
+    reduced = begun(tall, probes=probes, max_steps=max_steps, max_bytes=max_bytes, seed=seed)
+    return half_logdet_of(reduced, tall, sigma_floor=sigma_floor, seed=seed)
+
+
+def begun(tall: LinearMap, *, probes: int, max_steps: int, max_bytes: float, seed: int) -> Bidiagonalization:
+    """Return a bidiagonalisation of which no step has been taken.
+
+    Args:
+        tall: with at least as many rows as columns.
+        probes: random vectors.
+        max_steps: of bidiagonalisation.
+        max_bytes: memory for the bases; fewer steps are allowed where they would not fit.
+        seed: of the probes.
+    """
+    count = min(probes, tall.columns)
+    room = int(max_bytes / (8 * count * (tall.rows + tall.columns)))
+    frame = random_frame(count, tall.columns, seed, tall.device)
+    return Bidiagonalization(tall, frame, max(1, min(max_steps, room)))
+
+
+def half_logdet_of(
+    reduced: Bidiagonalization, tall: LinearMap, *, sigma_floor: float | None = None, seed: int = 0
+) -> Finding:
+    """Go on with a bidiagonalisation until ½ log det JᵀJ is as well known as its probes allow.
+
+    Args:
+        reduced: of `tall`, from a random orthonormal frame.
+        tall: with at least as many rows as columns.
+        sigma_floor: a proven lower bound of sigma_min, where one is known.
+        seed: of the frame, for the record.
+
+    Returns:
+        As `half_logdet_by_lanczos`.
+    """
+    steps = max(_FIRST_STEPS, reduced.steps)
     while True:
         reduced.extend(steps)
         rules = rules_of(reduced)
@@ -71,12 +101,11 @@ def half_logdet_by_lanczos(
                 None,
                 Evidence.ESTIMATED,
                 Status.UNDETERMINED,
-                dtype=J.dtype,
+                dtype=tall.dtype,
                 seed=seed,
                 reason="the matrix is singular to rounding error: its log-determinant is not known",
             )
-        found = _bracket(rules, n, rounding, sigma_floor, seed, J.dtype)
-        finding, truncation, chance = found
+        finding, truncation, chance = _bracket(rules, tall.columns, rounding, sigma_floor, seed, tall.dtype)
         if reduced.finished or truncation <= _TRUNCATION_SHARE * chance:
             return finding
         steps *= 2

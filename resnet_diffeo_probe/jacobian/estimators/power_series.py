@@ -34,6 +34,8 @@ _POWERS = (1, 2, 4, 8, 16)
 _NORM_STEPS = 24
 _DENSE = 200
 _TRUNCATION_SHARE = 0.1
+# Where the series diverges, these of its partial sums are shown.
+_SHOWN_TERMS = (1, 2, 5, 10)
 
 
 @dataclass(frozen=True)
@@ -126,7 +128,8 @@ def logdet_by_power_series(
         if known.radius is not None and known.radius >= 1:
             return Finding.missing(
                 Status.NOT_APPLICABLE,
-                f"J_F has an eigenvalue of modulus {known.radius:.4g}: the power series of log(I + J_F) diverges",
+                f"J_F has an eigenvalue of modulus {known.radius:.4g}: the power series of log(I + J_F) diverges; "
+                f"{_shown_sums(J_F, probes, seed)}",
                 Evidence.NOT_APPLICABLE,
             )
         return Finding.missing(
@@ -154,6 +157,12 @@ def logdet_by_power_series(
         seed=seed,
         reason=f"no sign: {terms} terms of the power series, ‖J_F^{known.power}‖ below {known.bound:.3g}",
     )
+
+
+def _shown_sums(J_F: LinearMap, probes: int, seed: int) -> str:
+    sums = series_samples(J_F, _SHOWN_TERMS[-1], probes=probes, seed=seed).mean(axis=1)
+    shown = ", ".join(f"{sums[terms - 1]:.5g}" for terms in _SHOWN_TERMS)
+    return f"its partial sums after {', '.join(map(str, _SHOWN_TERMS))} terms are {shown}"
 
 
 def _partial_sums(J_F: LinearMap, terms: int, probes: int, seed: int) -> tuple[Array, Array]:

@@ -1,0 +1,104 @@
+"""Measures of units that have no exact ones: those that change the dimension, and those no exact method takes."""
+
+from __future__ import annotations
+
+import zlib
+
+from torch import Tensor
+
+from resnet_diffeo_probe.analysis.plan import Settings, UnitPlan
+from resnet_diffeo_probe.analysis.quantities import RECTANGULAR, Budget
+from resnet_diffeo_probe.bijectivity import PROOF_QUANTITIES
+from resnet_diffeo_probe.finding import Evidence, Finding, Status
+from resnet_diffeo_probe.jacobian.estimated import NO_SIGN, batch_of, estimated_measures
+from resnet_diffeo_probe.jacobian.measures import JACOBIAN_QUANTITIES
+from resnet_diffeo_probe.jacobian.rectangular import rectangular_measures
+
+__all__ = ["counts_eigenvalues", "estimates", "inapplicable", "quantities_at", "rectangular"]
+
+# Smaller side up to which a rectangular Jacobian is computed whole.
+_WHOLE = {Budget.QUICK: 512, Budget.STANDARD: 1024, Budget.FULL: 2048}
+_MAX_BYTES = 2**30
+# Counting all real eigenvalues below −1, where dozens lie there, takes longer than everything else together. In the
+# standard budget it checks the parity of one pair of unit and input in this many.
+_COUNTED_SHARE = 8
+
+
+def counts_eigenvalues(settings: Settings, unit: str, name: str) -> bool:
+    """Return whether the real eigenvalues below −1 are all counted at an input, however many there are.
+
+    Args:
+        settings: in the full budget, or where the count is asked for by name, it is made at every input.
+        unit: its name.
+        name: of the input. The sample depends on both names alone, not on the other inputs.
+    """
+    if settings.budget is Budget.FULL or "real_eigenvalues_below_minus_one" in settings.measures:
+        return True
+    return zlib.crc32(f"{unit}\0{name}".encode("utf-8", "surrogatepass")) % _COUNTED_SHARE == 0
+
+
+def rectangular(unit_plan: UnitPlan, x: Tensor, settings: Settings) -> dict[str, Finding]:
+    """Measure the rectangular Jacobian of the sum map of a unit that changes the dimension.
+
+    Args:
+        unit_plan: the unit.
+        x: (1, *shape) its input.
+        settings: the budget decides up to which size the whole matrix is computed.
+
+    Returns:
+        The quantities of `RECTANGULAR` that are asked for.
+    """
+    if not set(RECTANGULAR) & set(settings.quantities):
+        return {}
+    found = rectangular_measures(
+        unit_plan.unit.sum_map,
+        x,
+        max_dense=_WHOLE[settings.budget],
+        max_bytes=min(_MAX_BYTES, settings.memory / settings.threads),
+        batch=batch_of(unit_plan.unit.sum_map, x),
+        seed=settings.seed,
+    )
+    return {q: found[name] for q, name in RECTANGULAR.items() if q in settings.quantities}
+
+
+def estimates(unit_plan: UnitPlan, name: str, x: Tensor, settings: Settings) -> dict[str, Finding]:
+    """Estimate what products tell of a unit whose branch no exact method takes; the rest is not run, with the reason.
+
+    Args:
+        unit_plan: whose `estimated` says why.
+        name: of the input.
+        x: (1, *shape) the unit's input.
+        settings: what to measure.
+    """
+    reason = unit_plan.estimated or ""
+    found = estimated_measures(
+        unit_plan.unit.sum_map,
+        x,
+        settings.quantities,
+        because=reason,
+        max_bytes=settings.memory / settings.threads,
+        counts=counts_eigenvalues(settings, unit_plan.unit.name, name),
+        seed=settings.seed,
+    )
+    unknown = Finding.missing(Status.NOT_RUN, reason)
+    missing = dict.fromkeys((*JACOBIAN_QUANTITIES, *PROOF_QUANTITIES), unknown)
+    missing["sign"] = Finding.missing(Status.NOT_RUN, f"{reason}; {NO_SIGN}")
+    return missing | found
+
+
+def inapplicable(unit_plan: UnitPlan) -> dict[str, Finding]:
+    """Return the quantities that do not exist for a unit: of a square Jacobian, or of a rectangular one."""
+    if unit_plan.unit.preserves_dimension:
+        reason = "the unit keeps the dimension: its Jacobian is square"
+        return dict.fromkeys(
+            RECTANGULAR, Finding.missing(Status.NOT_APPLICABLE, reason, Evidence.NOT_APPLICABLE)
+        )
+    reason = unit_plan.not_applicable or "the unit changes the dimension"
+    none = Finding.missing(Status.NOT_APPLICABLE, reason, Evidence.NOT_APPLICABLE)
+    return dict.fromkeys((*JACOBIAN_QUANTITIES, *PROOF_QUANTITIES), none)
+
+
+def quantities_at(unit_plan: UnitPlan, settings: Settings) -> tuple[str, ...]:
+    """Return what gets a row for a unit: of a unit with a determinant, rectangular quantities only where named."""
+    left_out = set(RECTANGULAR) - set(settings.measures) if unit_plan.unit.preserves_dimension else set()
+    return tuple(q for q in settings.quantities if q not in left_out)
