@@ -31,6 +31,7 @@ FLOWS, RESNET, DOMAIN = Cite("rousseau2020flows"), Cite("he2016resnet"), Cite("b
 MATRIX, ARPACK, BINOMIAL = Cite("golub2013matrix"), Cite("lehoucq1998arpack"), Cite("clopper1934binomial")
 IRESNET, GRAM, NEWTON = Cite("behrmann2019iresnet"), Cite("delattre2023gram"), Cite("kelley1995iterative")
 CAPTUM, CONDUCTANCE = Cite("kokhlikyan2020captum"), Cite("dhamdhere2019conductance")
+AXIOMATIC = Cite("sundararajan2017axiomatic")
 SUM, BRANCH, JACOBIAN = Formula("sum"), Formula("branch"), Formula("jacobian")
 
 Result = Mapping[str, Any]
@@ -222,15 +223,34 @@ def _further(result: Result) -> list[Piece]:
 
 def _attribution(result: Result) -> list[Piece]:
     found = result.get("attribution")
-    if not found or not found["inputs"]:
+    if not found:
         return []
-    text = compose(
-        "Predictions were attributed to the branches by layer conductance {conductance} with captum {captum}, against "
-        "the baseline {baseline}. ",
-        conductance=CONDUCTANCE,
-        captum=CAPTUM,
-        baseline=Name(found["baseline"]["name"]),
-    )
+    text: list[Piece] = []
+    baseline = Name(found["baseline"]["name"])
     if found["rows"]:
-        text.append("As a check, each branch was removed in turn and the change of the logit recorded. ")
+        steps = sorted({entry["steps"] for entry in found["inputs"] if entry["steps"] is not None})
+        text += compose(
+            f"The logit of the predicted class was split between branch and shortcut at every unit, at "
+            f"{plural(len(found['inputs']), 'input')}, by layer conductance {{conductance}} with captum {{captum}}: a "
+            f"sum over {' to '.join(map(str, dict.fromkeys((steps[0], steps[-1]))))} steps from the baseline "
+            "{baseline}. As a check, each branch was set to zero in turn. ",
+            conductance=CONDUCTANCE,
+            captum=CAPTUM,
+            baseline=baseline,
+        )
+    drawn = {entry["of"] for entry in found["maps"] if entry["picture"]}
+    if "clipped_energy" in drawn:
+        text += compose(
+            "The energy that the activation after the addition clips was split among the pixels by integrated "
+            "gradients {axiomatic} with captum {captum} from the baseline {baseline}. ",
+            axiomatic=AXIOMATIC,
+            captum=CAPTUM,
+            baseline=baseline,
+        )
+    if drawn & {"log_sigma_min", "narrow_direction"}:
+        text += compose(
+            "The smallest singular value of {jacobian} was traced to the pixels by the gradients that its singular "
+            "vectors give. ",
+            jacobian=JACOBIAN,
+        )
     return text

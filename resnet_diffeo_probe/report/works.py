@@ -188,6 +188,15 @@ WORKS: dict[str, Work] = {
             arxiv="1805.12233",
         ),
         Work(
+            "sundararajan2017axiomatic",
+            "inproceedings",
+            ("Sundararajan, Mukund", "Taly, Ankur", "Yan, Qiqi"),
+            "Axiomatic Attribution for Deep Networks",
+            "ICML",
+            2017,
+            arxiv="1703.01365",
+        ),
+        Work(
             "kelley1995iterative",
             "book",
             ("Kelley, Carl Tim",),

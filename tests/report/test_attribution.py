@@ -140,6 +140,17 @@ def test_maps_lie_over_the_image_with_their_numbers(attributed, parse):
     assert "the branch is linear" in page.text
 
 
+def test_the_methods_say_what_was_done_and_cite_it(attributed):
+    html = render_html(attributed)
+    methods = html[html.index('<section id="methods"') :].split("</section>")[0]
+    for part in ("layer conductance", "128 steps from the baseline", "integrated gradients", "dhamdhere2019conductance",
+                 "sundararajan2017axiomatic", "kokhlikyan2020captum"):  # fmt: skip
+        assert part in methods
+    assert "traced to the pixels" not in methods  # no such map was drawn
+    attributed["attribution"] |= {"rows": [], "maps": []}
+    assert "captum" not in render_html(attributed).split('<section id="methods"')[1].split("</section>")[0]
+
+
 def test_without_an_attribution_there_is_no_section(result):
     for absent in ({}, {"attribution": None}):
         html = render_html({**copy.deepcopy(result), **absent})
