@@ -14,6 +14,7 @@ from resnet_diffeo_probe.report.attribution import Attribution, attribution_of
 from resnet_diffeo_probe.report.criteria import Criterion, criteria_for
 from resnet_diffeo_probe.report.depth import Chart, depth_charts
 from resnet_diffeo_probe.report.detail import Detail, basis_of, detail_of
+from resnet_diffeo_probe.report.limits import Limits, limits_of
 from resnet_diffeo_probe.report.methods import Methods, methods_for
 from resnet_diffeo_probe.report.opening import Opening, opening_of
 from resnet_diffeo_probe.report.pictures import Gallery, gallery_of
@@ -48,6 +49,7 @@ class Page:
     tallies: list[tuple[str, list[tuple[State, int]]]]
     states: list[State]
     columns: list[Quantity]
+    limits: Limits | None
     charts: list[Chart]
     proofs: Proofs
     gallery: Gallery | None
@@ -79,6 +81,7 @@ def page_of(result: Mapping[str, Any]) -> Page:
         tallies=_tallies(units),
         states=list(STATES.values()),
         columns=_columns(measured),
+        limits=limits_of(result, units, [column.key for column in _columns(measured)]),
         charts=depth_charts(units, references=bool(result.get("references"))),
         proofs=proofs_of(result, units),
         gallery=gallery_of(result, units),

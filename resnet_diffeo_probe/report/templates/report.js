@@ -71,6 +71,55 @@
     }
     byId("filter-count").textContent = `${shown} of ${rows.length} shown`;
   };
+  // Limits may be tried out; the page says so as long as one differs from those of the run.
+  const box = byId("limits");
+  if (box) {
+    const fields = [...box.querySelectorAll("li[data-limit]")].map((item) => {
+      const input = document.createElement("input");
+      input.type = "number";
+      input.step = "any";
+      input.placeholder = "no limit";
+      input.setAttribute("aria-label", item.querySelector(".rule").textContent.trim());
+      item.querySelector(".value").replaceChildren(input);
+      item.hidden = false;
+      return { item, input, used: item.dataset.written };
+    });
+    const notice = box.querySelector(".edited");
+    const number = (text) => (text === "inf" ? Infinity : text === "-inf" ? -Infinity : Number(text));
+    const mark = () => {
+      for (const cell of table.querySelectorAll("[data-limits]")) {
+        const found = [];
+        for (const place of cell.dataset.limits.split(" ")) {
+          const { item, input } = fields[Number(place)];
+          if (input.value === "") continue;
+          const above = item.dataset.bound === "max";
+          const value = number(above ? cell.dataset.high : cell.dataset.low);
+          if (!(above ? value > Number(input.value) : value < Number(input.value))) continue;
+          const icon = document.createElement("span");
+          const words = document.createElement("span");
+          words.className = "hidden";
+          words.textContent = ` ${above ? "above" : "below"} the limit ${input.value}`;
+          icon.title = words.textContent.trim();
+          icon.append(above ? "\u25b2" : "\u25bc", words);
+          found.push(" ", icon);
+        }
+        cell.querySelector(".beyond").replaceChildren(...found);
+      }
+      notice.hidden = fields.every(({ input, used }) => input.value === used);
+    };
+    const reset = () => {
+      for (const { input, used } of fields) input.value = used;
+    };
+    reset();
+    // a number as the run stored it may be written otherwise in a field
+    for (const field of fields) field.used = field.input.value;
+    box.addEventListener("input", mark);
+    byId("limits-reset").addEventListener("click", () => {
+      reset();
+      mark();
+    });
+  }
+
   form.hidden = false;
   form.addEventListener("input", filter);
   form.addEventListener("submit", (event) => event.preventDefault());
