@@ -15,13 +15,16 @@ from torch import Tensor, nn
 
 import resnet_diffeo_probe
 from resnet_diffeo_probe.analysis.attributing import attribution_json
+from resnet_diffeo_probe.analysis.fingerprint import study_of
 from resnet_diffeo_probe.analysis.gate import is_complete
+from resnet_diffeo_probe.analysis.interrupt import Stop
 from resnet_diffeo_probe.analysis.pictures import pictures_json
 from resnet_diffeo_probe.analysis.placement import references_json, refinement_json
 from resnet_diffeo_probe.analysis.plan import Plan, Settings, make_plan, prepared
 from resnet_diffeo_probe.analysis.proving import pair_in_pixels, prove_units
 from resnet_diffeo_probe.analysis.run import Measured, Progress, run_plan
 from resnet_diffeo_probe.analysis.schema import SCHEMA_VERSION, validate, write_result
+from resnet_diffeo_probe.analysis.store import Store
 from resnet_diffeo_probe.analysis.stored import (
     certificates_json,
     configuration_of,
@@ -32,6 +35,7 @@ from resnet_diffeo_probe.analysis.stored import (
     rows_json,
     unit_json,
 )
+from resnet_diffeo_probe.analysis.tasks import Executor
 from resnet_diffeo_probe.analysis.thresholds import Threshold, default_thresholds
 from resnet_diffeo_probe.bijectivity import Proofs, Verdict, Witness, network_verdicts, unit_verdicts
 from resnet_diffeo_probe.bijectivity.pixel_pair import NoPixelPair, PixelPair
@@ -58,6 +62,7 @@ class Analysis:
         witnesses: pairs of points with one image, each checked through the user's own module.
         pixel_pair: two images with the same features, where they were looked for and found.
         interrupted: whether the user stopped it before the end.
+        reused: pairs of unit and input that were measured by an earlier run.
     """
 
     result: dict[str, Any]
@@ -65,6 +70,7 @@ class Analysis:
     witnesses: tuple[Witness, ...]
     pixel_pair: PixelPair | None
     interrupted: bool
+    reused: int = 0
 
     @property
     def complete(self) -> bool:
@@ -89,13 +95,18 @@ def analyze(
     command: str = "",
     configuration: Mapping[str, Any] | None = None,
     thresholds: Iterable[Threshold] | None = None,
+    executor: Callable[[Discovery, Plan], Executor] | None = None,
+    store: Store | None = None,
+    stop: Stop | None = None,
     progress: Callable[[Progress], None] | None = None,
     planned: Callable[[Plan], None] | None = None,
+    stale: Callable[[list[str]], None] | None = None,
     proven: Callable[[str], None] | None = None,
 ) -> Analysis:
     """Measure every residual unit of a network at every input and judge them.
 
-    The model is not changed: weights, buffers, mode, hooks and random state are as before.
+    The model is not changed: weights, buffers, mode, hooks and random state are as before. Ctrl-C once finishes the
+    measurements in progress and returns what there is, marked as interrupted; twice raises a `KeyboardInterrupt`.
 
     Args:
         model: a loaded file, or any module.
@@ -104,40 +115,63 @@ def analyze(
         command: the command line, for the report's provenance.
         configuration: every option as used, for the same.
         thresholds: limits to be stored with the numbers; None: the defaults.
+        executor: makes who measures from the network in the dtype of the plan and the prepared plan; None: threads.
+        store: where measurements are committed as they are made, and found again.
+        stop: what an interrupt does; None: as above.
         progress: called after each unit and input.
         planned: called once with the plan before anything runs.
+        stale: called where a store holds measurements that are of no use here, with the reasons in words.
         proven: called with the name of each unit whose proofs were looked for.
 
     Raises:
         NoUnitError: no residual unit was found.
         ConfigurationError: the settings ask for what does not exist.
         InputsError: the inputs do not fit the model.
+        StoreError: the store cannot be read or written; what was committed stays.
     """
     settings = settings or Settings()
     loaded = model if isinstance(model, LoadedModel) else _as_loaded(model)
     batch = inputs if isinstance(inputs, Inputs) else _as_inputs(inputs)
+    stop = stop or Stop()
     started, clock = datetime.now(UTC), time.perf_counter()
-    logits, discovery = _first_look(loaded, batch)
-    exact = discovery.to(dtype=getattr(torch, settings.dtype))
-    plan = make_plan(exact, settings)
-    if planned is not None:
-        planned(plan)
-    plan = prepared(plan)
-    tensor = batch.tensor.to(getattr(torch, settings.dtype))
-    measured = run_plan(exact, plan, tensor, batch.names, progress=progress)
-    proofs: dict[str, Proofs] = {}
-    refinement: list[dict[str, Any]] = []
-    in_pixels: PixelPair | NoPixelPair | None = None
-    try:
-        if settings.proves and not measured.interrupted:
-            proofs = prove_units(exact, plan, measured, tensor, batch.names, loaded.module, proven=proven)
-            in_pixels = pair_in_pixels(exact, plan, tensor, batch.names, loaded.module)
-        if settings.refines and not measured.interrupted:
-            refinement = refinement_json(discovery, batch, loaded.num_classes)
-    except KeyboardInterrupt:
-        measured.interrupted = True  # what was measured is kept, and says by itself what it proves
-    verdicts = _verdicts(plan, measured, proofs)
-    witnesses = tuple(w for p in proofs.values() for w in p.witnesses)
+    with stop.listening():
+        logits, discovery = _first_look(loaded, batch)
+        exact = discovery.to(dtype=getattr(torch, settings.dtype))
+        plan = make_plan(exact, settings)
+        if planned is not None:
+            planned(plan)
+        if (
+            store is not None
+            and (reasons := store.begin(study_of(discovery, settings)))
+            and stale is not None
+        ):
+            stale(reasons)
+        plan = prepared(plan)
+        measured = run_plan(
+            exact,
+            plan,
+            batch,
+            executor=None if executor is None else executor(exact, plan),
+            store=store,
+            stop=stop,
+            progress=progress,
+        )
+        proofs: dict[str, Proofs] = {}
+        refinement: list[dict[str, Any]] = []
+        in_pixels: PixelPair | NoPixelPair | None = None
+        with _kept_at_interrupt(measured):
+            if settings.proves and not measured.interrupted:
+                proofs = prove_units(exact, plan, measured, batch, loaded.module, proven=proven)
+                in_pixels = pair_in_pixels(exact, plan, batch, loaded.module)
+            if settings.refines and not measured.interrupted:
+                refinement = refinement_json(discovery, batch, loaded.num_classes)
+        verdicts = _verdicts(plan, measured, proofs)
+        witnesses = tuple(w for p in proofs.values() for w in p.witnesses)
+        attribution: dict[str, Any] | None = None
+        pictures: dict[str, Any] | None = None
+        with _kept_at_interrupt(measured):
+            attribution = attribution_json(discovery, exact, plan, measured, verdicts, batch)
+            pictures = pictures_json(exact, plan, measured, batch, witnesses, in_pixels, verdicts)
     units, rows = [unit_json(p, measured, batch) for p in plan.units], rows_json(measured)
     result = {
         "schema_version": SCHEMA_VERSION,
@@ -166,27 +200,39 @@ def analyze(
         "references": references_json(units, rows),
         "refinement": refinement,
         "pixel_pair": pixel_pair_json(in_pixels),
-        "attribution": attribution_json(discovery, exact, plan, measured, verdicts, batch),
-        "pictures": pictures_json(exact, plan, measured, batch, witnesses, in_pixels, verdicts),
+        "attribution": attribution,
+        "pictures": pictures,
     }
     validate(result)
     pair = in_pixels if isinstance(in_pixels, PixelPair) and in_pixels.is_proof else None
-    return Analysis(result, verdicts, witnesses, pair, measured.interrupted)
+    return Analysis(result, verdicts, witnesses, pair, measured.interrupted, measured.reused)
+
+
+@contextmanager
+def _kept_at_interrupt(measured: Measured) -> Iterator[None]:
+    """End the steps after measuring at an interrupt: what was measured is kept, and says by itself what it proves."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        measured.interrupted = True
 
 
 def _first_look(loaded: LoadedModel, batch: Inputs) -> tuple[Tensor | None, Discovery]:
     """Return the logits of the user's own module in its own arithmetic, and its units."""
-    discovery = discover(loaded.module, batch.tensor[:1])
+    discovery = discover(loaded.module, batch.part(0, 1))
     if batch.labels is None or loaded.num_classes is None:
         return None, discovery
     # one by one where the graph was exported for a batch of one
     size = _FORWARD_BATCH if discovery.batch_is_free else 1
+    parts: list[Tensor] = []
     with _evaluating(loaded.module), torch.no_grad():
-        parts = [loaded.module(part) for part in batch.tensor.split(size)]
-    parts = [getattr(part, "logits", part) for part in parts]
-    expected = (loaded.num_classes,)
-    usable = all(isinstance(part, Tensor) and tuple(part.shape[1:]) == expected for part in parts)
-    return torch.cat(parts) if usable else None, discovery
+        for start in range(0, len(batch), size):
+            output = loaded.module(batch.part(start, min(start + size, len(batch))))
+            logits = getattr(output, "logits", output)
+            if not isinstance(logits, Tensor) or tuple(logits.shape[1:]) != (loaded.num_classes,):
+                return None, discovery
+            parts.append(logits)
+    return torch.cat(parts), discovery
 
 
 @contextmanager

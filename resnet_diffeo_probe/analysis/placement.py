@@ -60,5 +60,6 @@ def refinement_json(discovery: Discovery, batch: Inputs, num_classes: int | None
     if batch.labels is not None and batch.classes is not None and len(batch.classes) == num_classes:
         index = {name: number for number, name in enumerate(batch.classes)}
         labels = torch.tensor([index[batch.labels[i]] for i in chosen])
-    batches = batch.tensor[chosen].split(size)
-    return [found.to_json() for found in refinement_test(discovery, batches, labels=labels)]
+    # a few hundred inputs at most are held, since every number of sub-steps runs through them again
+    x = torch.cat([batch.part(i, i + 1) for i in chosen])
+    return [found.to_json() for found in refinement_test(discovery, x.split(size), labels=labels)]

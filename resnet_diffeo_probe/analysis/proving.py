@@ -16,6 +16,7 @@ from resnet_diffeo_probe.analysis.worker import one_thread
 from resnet_diffeo_probe.bijectivity import Proofs, prove
 from resnet_diffeo_probe.bijectivity.pixel_pair import NoPixelPair, PixelPair, pixel_pair
 from resnet_diffeo_probe.finding import Finding, Status
+from resnet_diffeo_probe.inputs import Inputs
 from resnet_diffeo_probe.units import Discovery
 
 __all__ = ["is_slow", "pair_in_pixels", "prove_units"]
@@ -31,8 +32,7 @@ def prove_units(
     discovery: Discovery,
     plan: Plan,
     measured: Measured,
-    inputs: Tensor,
-    names: tuple[str, ...],
+    inputs: Inputs,
     module: nn.Module,
     *,
     proven: Callable[[str], None] | None = None,
@@ -43,8 +43,7 @@ def prove_units(
         discovery: the network in float64.
         plan: what was measured.
         measured: signs and singular values, extended in place.
-        inputs: (N, *shape) float64.
-        names: of the inputs.
+        inputs: of which only those that a search starts from are read.
         module: the user's network, copied before it is run in float64.
         proven: called with a unit's name when it is done, in the calling thread.
 
@@ -58,8 +57,8 @@ def prove_units(
         and (_has_sign(measured.rows[p.unit.name]) or _details_every_input(plan.settings))
         and (plan.settings.budget is Budget.FULL or not is_slow(measured, p.unit.name))
     ]
-    chosen = _chosen_inputs(searched, measured, names, plan.settings)
-    at = _unit_inputs(discovery, searched, inputs, names, chosen)
+    chosen = _chosen_inputs(searched, measured, inputs.names, plan.settings)
+    at = _unit_inputs(discovery, searched, inputs, chosen)
     found: dict[str, Proofs] = {}
     with (
         one_thread(),
@@ -84,26 +83,28 @@ def prove_units(
 
 
 def pair_in_pixels(
-    discovery: Discovery, plan: Plan, inputs: Tensor, names: tuple[str, ...], module: nn.Module
+    discovery: Discovery, plan: Plan, inputs: Inputs, module: nn.Module
 ) -> PixelPair | NoPixelPair | None:
     """Look for two images near the first input with the same features, in the full budget.
 
     Args:
         discovery: the network in float64.
         plan: its settings decide.
-        inputs: (N, *shape) float64.
-        names: of the inputs.
+        inputs: of which the first is looked at.
         module: the user's network, copied before it is run in float64.
 
     Returns:
         The pair, or why there is none; None where it was not looked for.
     """
-    if plan.settings.budget is not Budget.FULL or not bool(torch.isfinite(inputs[:1]).all()):
+    if plan.settings.budget is not Budget.FULL:
+        return None
+    x = inputs.part(0, 1).double()
+    if not bool(torch.isfinite(x).all()):
         return None
     try:
         with one_thread():
             return pixel_pair(
-                discovery, inputs[:1], module=_own(module), seed=plan.settings.seed, name=names[0]
+                discovery, x, module=_own(module), seed=plan.settings.seed, name=inputs.names[0]
             )
     except (RuntimeError, ValueError, MemoryError) as error:
         return NoPixelPair(f"the search failed: {type(error).__name__}: {str(error).splitlines()[0]}")
@@ -174,16 +175,15 @@ def _chosen_inputs(
 def _unit_inputs(
     discovery: Discovery,
     searched: list[UnitPlan],
-    inputs: Tensor,
-    names: tuple[str, ...],
+    inputs: Inputs,
     chosen: Mapping[str, tuple[str, ...]],
 ) -> dict[str, Tensor]:
     """Return for each unit its inputs at the chosen images, one forward pass an image."""
     parts: dict[str, list[Tensor]] = {p.unit.name: [] for p in searched}
-    for index, name in enumerate(names):
+    for index, name in enumerate(inputs.names):
         wanted = [p.unit.name for p in searched if name in chosen[p.unit.name]]
         if wanted:
-            _, seen = discovery.run(inputs[index : index + 1])
+            _, seen = discovery.run(inputs.part(index, index + 1).double())
             for unit in wanted:
                 parts[unit].append(seen[unit].input)
     return {unit: torch.cat(found) for unit, found in parts.items() if found}

@@ -1,0 +1,65 @@
+"""Ctrl-C: once is a request to finish what is in progress, twice is an order."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import NoReturn
+
+__all__ = ["Stop"]
+
+
+def _raise() -> NoReturn:
+    raise KeyboardInterrupt
+
+
+class Stop:
+    """What becomes of an interrupt while an analysis runs.
+
+    Args:
+        at_once: called at the second interrupt, in the signal handler; by default it raises a `KeyboardInterrupt`.
+
+    Attributes:
+        requested: whether there was an interrupt.
+    """
+
+    def __init__(self, at_once: Callable[[], None] = _raise) -> None:
+        self.requested = False
+        self._at_once = at_once
+        self._finish: Callable[[], None] | None = None
+
+    @contextmanager
+    def listening(self) -> Iterator[None]:
+        """Handle interrupts within the block; afterwards as before. In another thread than the main one: nothing."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        before = signal.signal(signal.SIGINT, self._handle)
+        try:
+            yield
+        finally:
+            # None: the handler before was not installed by Python, and cannot be put back by it
+            signal.signal(signal.SIGINT, before if before is not None else signal.SIG_DFL)
+
+    @contextmanager
+    def finishing(self, finish: Callable[[], None]) -> Iterator[None]:
+        """Within the block the first interrupt calls `finish`; elsewhere it raises a `KeyboardInterrupt`."""
+        self._finish = finish
+        try:
+            if self.requested:
+                finish()
+            yield
+        finally:
+            self._finish = None
+
+    def _handle(self, _signal: int, _frame: FrameType | None) -> None:
+        if self.requested:
+            self._at_once()
+            return
+        self.requested = True
+        if self._finish is None:
+            raise KeyboardInterrupt
+        self._finish()

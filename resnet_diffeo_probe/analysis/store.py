@@ -1,0 +1,378 @@
+"""Measurements on disk: what was measured is committed pair by pair and survives whatever ends the process.
+
+One SQLite file in the output folder. A pair of unit and input is one transaction: all of its rows are there or none.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from filelock import FileLock, Timeout
+
+from resnet_diffeo_probe.analysis.fingerprint import Study
+from resnet_diffeo_probe.analysis.pair import Outcome
+from resnet_diffeo_probe.errors import OutputError
+from resnet_diffeo_probe.finding import Evidence, Finding, Status
+
+__all__ = ["FILE", "LOCK", "Kept", "Store", "StoreError"]
+
+#: The name of the file in the output folder.
+FILE = "measurements.sqlite"
+#: The file that a process holds locked as long as it works in the folder; it stays there, empty.
+LOCK = ".diffeo-probe.lock"
+
+# Columns without a type keep a number as it comes: one of type REAL would turn -0.0 into 0.0 and 1 into 1.0.
+_SCHEMA = (
+    "CREATE TABLE studies (id INTEGER PRIMARY KEY, model TEXT NOT NULL, settings TEXT NOT NULL, "
+    "version TEXT NOT NULL, UNIQUE (model, settings, version))",
+    "CREATE TABLE pairs (id INTEGER PRIMARY KEY, study INTEGER NOT NULL REFERENCES studies (id), "
+    "unit TEXT NOT NULL, input TEXT NOT NULL, input_sha256 TEXT NOT NULL, nonnegative NOT NULL, seconds NOT NULL, "
+    "allowed_bytes NOT NULL, UNIQUE (study, unit, input))",
+    "CREATE TABLE measurements (pair INTEGER NOT NULL REFERENCES pairs (id), quantity TEXT NOT NULL, value, "
+    "evidence TEXT NOT NULL, status TEXT NOT NULL, error, low, high, dtype TEXT, seed, reason TEXT, "
+    "PRIMARY KEY (pair, quantity)) WITHOUT ROWID",
+    "CREATE VIEW measured AS SELECT model, settings, version, unit, input, input_sha256, quantity, value, evidence, "
+    "status, error, low, high, dtype, seed, reason, seconds FROM measurements JOIN pairs ON pair = pairs.id "
+    "JOIN studies ON study = studies.id",
+)
+_COLUMNS = "quantity, value, evidence, status, error, low, high, dtype, seed, reason"
+
+
+class StoreError(OutputError):
+    """The measurements on disk cannot be used, or none can be added."""
+
+    code = "store"
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """A pair of unit and input in the store.
+
+    Attributes:
+        outcome: as it was when it was measured, to the bit.
+        input_sha256: the fingerprint of the input that it was measured at.
+        allowed_bytes: memory that its factors were allowed.
+    """
+
+    outcome: Outcome
+    input_sha256: str
+    allowed_bytes: float
+
+
+class Store:
+    """The measurements of an output folder; a context manager that holds the folder for this process.
+
+    Nothing is touched before `begin`. A connection belongs to the thread that began.
+
+    Args:
+        folder: the output folder.
+        resume: whether measurements that are there are gone on with; else there must be none.
+    """
+
+    def __init__(self, folder: Path, *, resume: bool = False) -> None:
+        self.folder = folder
+        self.resume = resume
+        self._lock = FileLock(folder / LOCK, timeout=0, thread_local=False)
+        self._connection: sqlite3.Connection | None = None
+        self._study = 0
+
+    @property
+    def path(self) -> Path:
+        """Where the measurements are."""
+        return self.folder / FILE
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the file and let go of the folder; what was committed stays."""
+        if self._connection is not None:
+            with suppress(
+                sqlite3.Error
+            ):  # it is closed to the best of our knowledge; every row was committed before
+                self._connection.close()
+            self._connection = None
+        self._lock.release()
+
+    def hold(self) -> None:
+        """Make the folder this process's own, until `close` or the end of the process, however that comes.
+
+        Raises:
+            OutputError: another process is at work there, or the folder cannot be written.
+        """
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            self._lock.acquire(timeout=0)
+        except Timeout:
+            raise StoreError(
+                f"another diffeo-probe is at work in {self.folder}",
+                why="two analyses in one folder would overwrite each other's results",
+                fix="wait until it has ended, or choose another --out",
+                code="folder-in-use",
+            ) from None
+        except (OSError, NotImplementedError) as error:
+            raise StoreError(
+                f"the output folder {self.folder} cannot be written",
+                why=getattr(error, "strerror", None) or str(error),
+                fix="--out with a folder of your own",
+                code="output-not-writable",
+            ) from error
+
+    def begin(self, study: Study) -> list[str]:
+        """Open the store for the measurements of a study.
+
+        Returns:
+            If nothing of this study is there but of an earlier one: why that cannot be used, in words.
+
+        Raises:
+            StoreError: there is no store to go on with or one that was not to be gone on with; it is in use, damaged,
+                or cannot be written.
+        """
+        if not self._lock.is_locked:
+            self.hold()
+        self._refuse_surprises()
+        with self._explained("opened"):
+            connection = sqlite3.connect(self.path, isolation_level=None)
+            self._connection = connection
+            # a file may have been edited by anyone: no function of ours or theirs runs by its schema
+            connection.execute("PRAGMA trusted_schema = OFF")
+            connection.execute("PRAGMA cell_size_check = ON")
+            # committed is on disk, and stays in a power cut: a pair takes far longer than a sync
+            connection.execute("PRAGMA synchronous = FULL")
+            connection.execute("PRAGMA journal_mode = WAL")
+            self._create_tables(connection)
+            return self._choose(connection, study)
+
+    def find(self, unit: str, name: str) -> Kept | None:
+        """Return what was measured in this study of a unit at the input of this name, None where nothing was.
+
+        Raises:
+            StoreError: what is in the file makes no sense.
+        """
+        with self._explained("read"):
+            cursor = self._open.execute(
+                "SELECT id, input_sha256, nonnegative, seconds, allowed_bytes FROM pairs "
+                "WHERE study = ? AND unit = ? AND input = ?",
+                (self._study, _stored(unit), _stored(name)),
+            )
+            pair = cursor.fetchone()
+            if pair is None:
+                return None
+            key, digest, nonnegative, seconds, allowed = pair
+            rows = self._open.execute(f"SELECT {_COLUMNS} FROM measurements WHERE pair = ?", (key,))  # noqa: S608
+            findings = {str(row[0]): _finding(*row[1:]) for row in rows}
+            outcome = Outcome(unit, name, findings, bool(nonnegative), _number(seconds))
+            return Kept(outcome, str(digest), _number(allowed))
+
+    def keep(self, outcome: Outcome, input_sha256: str, allowed_bytes: float) -> None:
+        """Commit a pair in place of an earlier one of the same unit and input name.
+
+        Raises:
+            StoreError: it cannot be written, as where the disk is full; earlier rows stay as they were.
+        """
+        pair = (self._study, _stored(outcome.unit), _stored(outcome.input))
+        with self._explained("written"), _transaction(self._open) as connection:
+            earlier = "SELECT id FROM pairs WHERE study = ? AND unit = ? AND input = ?"
+            connection.execute(f"DELETE FROM measurements WHERE pair IN ({earlier})", pair)  # noqa: S608
+            connection.execute("DELETE FROM pairs WHERE study = ? AND unit = ? AND input = ?", pair)
+            about = (input_sha256, int(outcome.nonnegative), outcome.seconds, allowed_bytes)
+            key = connection.execute(
+                "INSERT INTO pairs (study, unit, input, input_sha256, nonnegative, seconds, allowed_bytes) "
+                "VALUES (?, ?, ?, ?, ?, ?, ?)",
+                (*pair, *about),
+            ).lastrowid
+            connection.executemany(
+                f"INSERT INTO measurements (pair, {_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",  # noqa: S608
+                [(key, quantity, *_row(finding)) for quantity, finding in outcome.findings.items()],
+            )
+
+    @property
+    def _open(self) -> sqlite3.Connection:
+        if self._connection is None:
+            raise RuntimeError("the store is not open: call begin first")
+        return self._connection
+
+    def _refuse_surprises(self) -> None:
+        if self.path.is_symlink() or (self.path.exists() and not self.path.is_file()):
+            raise StoreError(
+                f"{self.path} is not a plain file",
+                why="measurements are written into the output folder and nowhere else",
+                fix="another --out",
+                code="store-unusable",
+            )
+        there = self.path.exists() and self.path.stat().st_size > 0
+        if self.resume and not there:
+            raise StoreError(
+                f"{self.folder} has no {FILE}: there is nothing to go on with",
+                why="measurements are kept from the first finished one on",
+                fix="leave --resume out, or give the --out of the run that was interrupted",
+                code="nothing-to-resume",
+            )
+        if there and not self.resume:
+            raise StoreError(
+                f"{self.folder} holds the measurements of an earlier analysis",
+                fix="--resume to go on with them, --overwrite to measure again, or another --out",
+                code="output-exists",
+            )
+
+    def _create_tables(self, connection: sqlite3.Connection) -> None:
+        found = _tables(connection)
+        if not found:
+            with _transaction(connection):
+                for statement in _SCHEMA:
+                    connection.execute(statement)
+        elif found != _expected_tables():
+            raise StoreError(
+                f"{self.path} has other tables than this version writes",
+                why="another version of diffeo-probe wrote it, or another program",
+                fix="--overwrite to measure again, or another --out",
+                code="store-unusable",
+            )
+
+    def _choose(self, connection: sqlite3.Connection, study: Study) -> list[str]:
+        """Make a study the current one; return why earlier ones are of no use if it is new."""
+        earlier = [
+            Study(*map(str, row))
+            for row in connection.execute(
+                "SELECT model, settings, version FROM studies WHERE id IN (SELECT study FROM pairs) ORDER BY id"
+            )
+        ]
+        key = (study.model, study.settings, study.version)
+        with _transaction(connection):
+            connection.execute(
+                "INSERT OR IGNORE INTO studies (model, settings, version) VALUES (?, ?, ?)", key
+            )
+            row = connection.execute(
+                "SELECT id FROM studies WHERE model = ? AND settings = ? AND version = ?", key
+            )
+            self._study = int(row.fetchone()[0])
+        if not earlier or study in earlier:
+            return []
+        # the nearest one tells best what was changed
+        return min((study.differences(before) for before in reversed(earlier)), key=len)
+
+    @contextmanager
+    def _explained(self, verb: str) -> Iterator[None]:
+        """Turn what may go wrong with the file into a `StoreError`."""
+        try:
+            yield
+        except sqlite3.Error as error:
+            raise self._error(verb, error) from error
+        except (ValueError, TypeError, KeyError, OverflowError) as error:
+            raise StoreError(
+                f"{self.path} holds what is no measurement: {error}",
+                why="it was changed by another program, or is damaged",
+                fix="--overwrite to measure again, or another --out",
+                code="store-unusable",
+            ) from error
+
+    def _error(self, verb: str, error: sqlite3.Error) -> StoreError:
+        name = getattr(error, "sqlite_errorname", "")
+        if name.startswith(("SQLITE_FULL", "SQLITE_IOERR")):
+            return StoreError(
+                f"{self.path} cannot be {verb}: {error}",
+                why="the disk is full or fails; what was committed before stays",
+                fix="make room, then go on with --resume",
+                code="disk-full",
+            )
+        if name.startswith(("SQLITE_READONLY", "SQLITE_CANTOPEN", "SQLITE_PERM", "SQLITE_BUSY")):
+            return StoreError(
+                f"{self.path} cannot be {verb}: {error}",
+                why="the file or its folder is read-only, or another program holds it",
+                fix="--out with a folder of your own",
+                code="output-not-writable",
+            )
+        return StoreError(
+            f"{self.path} cannot be {verb}: {error}",
+            why="it is damaged or was not written by diffeo-probe",
+            fix="--overwrite to measure again, or another --out",
+            code="store-unusable",
+        )
+
+
+@contextmanager
+def _transaction(connection: sqlite3.Connection) -> Iterator[sqlite3.Connection]:
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        yield connection
+        connection.execute("COMMIT")
+    except BaseException:
+        with suppress(sqlite3.Error):  # a full disk rolls back by itself
+            connection.execute("ROLLBACK")
+        raise
+
+
+def _tables(connection: sqlite3.Connection) -> set[tuple[Any, ...]]:
+    return set(connection.execute("SELECT type, name, tbl_name, sql FROM sqlite_master"))
+
+
+def _expected_tables() -> set[tuple[Any, ...]]:
+    memory = sqlite3.connect(":memory:")
+    try:
+        for statement in _SCHEMA:
+            memory.execute(statement)
+        return _tables(memory)
+    finally:
+        memory.close()
+
+
+def _row(finding: Finding) -> tuple[Any, ...]:
+    low, high = finding.interval if finding.interval is not None else (None, None)
+    return (
+        finding.value,
+        finding.evidence.value,
+        finding.status.value,
+        finding.error,
+        low,
+        high,
+        finding.dtype,
+        finding.seed,
+        None if finding.reason is None else _stored(finding.reason),
+    )
+
+
+def _finding(*row: Any) -> Finding:
+    value, evidence, status, error, low, high, dtype, seed, reason = row
+    if isinstance(reason, bytes):
+        reason = reason.decode("utf-8", "surrogatepass")
+    for text in (dtype, reason):
+        if text is not None and not isinstance(text, str):
+            raise ValueError(f"{text!r} is no text")
+    if seed is not None and not isinstance(seed, int):
+        raise ValueError(f"{seed!r} is no seed")
+    return Finding(
+        None if value is None else _number(value),
+        Evidence(evidence),
+        Status(status),
+        error=None if error is None else _number(error),
+        interval=None if low is None and high is None else (_number(low), _number(high)),
+        dtype=dtype,
+        seed=seed,
+        reason=reason,
+    )
+
+
+def _number(value: Any) -> Any:
+    if not isinstance(value, int | float):
+        raise ValueError(f"{value!r} is no number")
+    return value
+
+
+def _stored(text: str) -> str | bytes:
+    """Return text as SQLite takes it: a file's name need not be valid UTF-8, and is then kept as its bytes."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return text.encode("utf-8", "surrogatepass")
+    return text
