@@ -6,6 +6,7 @@ Where no Chromium is installed the tests skip with a reason, and fail instead of
 
 from __future__ import annotations
 
+import copy
 import importlib
 import importlib.util
 import json
@@ -16,7 +17,9 @@ from typing import Any
 
 import pytest
 
+from resnet_diffeo_probe.analysis.compare import compare
 from resnet_diffeo_probe.report import render_html
+from resnet_diffeo_probe.report.compare import comparison_html
 
 ROOT = Path(__file__).parents[2]
 # no service of its own, no sandbox (which a container does not allow), nothing fetched in the background
@@ -40,6 +43,7 @@ def _beside(name: str) -> Any:
 
 sample = _beside("sample")
 sample_evidence = _beside("sample_evidence")
+sample_pictures = _beside("sample_pictures")
 
 EVIL_NAMES = list(sample.EVIL_NAMES)
 
@@ -49,7 +53,7 @@ def _results() -> dict[str, dict[str, Any]]:
     evil = sample.make_result(units=10, inputs=3, unit_names=EVIL_NAMES, input_names=EVIL_NAMES[:3])
     return {
         "demo": stored,
-        "typical": sample_evidence.add_evidence(sample.make_result()),
+        "typical": sample_pictures.add_pictures(sample_evidence.add_evidence(sample.make_result())),
         "evil": sample_evidence.add_evidence(evil),
         "fifty": sample.make_result(units=50, inputs=4),
         "failed": sample.make_result(units=6, inputs=4, states=("not_run",)),
@@ -99,7 +103,12 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     folder = tmp_path_factory.mktemp("pages")
     for name, result in RESULTS.items():
         (folder / f"{name}.html").write_text(render_html(result), encoding="utf-8")
-    return {name: folder / f"{name}.html" for name in RESULTS}
+    other = copy.deepcopy(RESULTS["evil"])
+    for row in other["measurements"]:
+        if row["quantity"] == "sign" and row["value"] is not None:
+            row["value"] *= -1
+    (folder / "compare.html").write_text(comparison_html(compare(RESULTS["evil"], other)), encoding="utf-8")
+    return {name: folder / f"{name}.html" for name in (*RESULTS, "compare")}
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from resnet_diffeo_probe.report.quantities import DENSITY
 from resnet_diffeo_probe.report.text import number, visible
 from resnet_diffeo_probe.report.units import units_of
 
-PAGES = ("demo", "typical", "evil", "fifty", "failed")
+PAGES = ("demo", "typical", "evil", "fifty", "failed", "compare")
 WIDTHS = (1280, 390)
 
 # what overflows sideways, unless it lies in an element that scrolls by itself
@@ -73,8 +73,15 @@ def test_without_style_the_order_is_that_of_the_report(visit, pages, tmp_path):
     assert places[0] == 1  # after the name of the network alone
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("name", ["demo", "typical", "failed"])
+# the two large pages in one scheme each: a run on one takes a quarter of a minute
+@pytest.mark.parametrize(
+    ("name", "scheme"),
+    [
+        ("demo", "light"),
+        ("typical", "dark"),
+        *((n, s) for n in ("failed", "compare") for s in ("light", "dark")),
+    ],
+)
 def test_axe_finds_no_violation_of_levels_a_and_aa(visit, axe, name, scheme):
     # the page's policy would not let axe's own script run
     seen = visit(name, color_scheme=scheme, bypass_csp=True)
