@@ -23,7 +23,7 @@ from resnet_diffeo_probe.jacobian import UnitJacobian, measure
 from resnet_diffeo_probe.jacobian.measures import activation_measures
 from resnet_diffeo_probe.units import UnitActivations
 
-__all__ = ["Outcome", "measure_pair"]
+__all__ = ["Outcome", "UnmeasuredError", "measure_pair"]
 
 _CHEAP_INVERSES = frozenset(PROOF_QUANTITIES) - DETAILED
 
@@ -45,6 +45,10 @@ class Outcome:
     findings: dict[str, Finding]
     nonnegative: bool
     seconds: float
+
+
+class UnmeasuredError(Exception):
+    """Why nothing was measured, for people: a worker that was stopped or lost."""
 
 
 def measure_pair(plan: Plan, unit_plan: UnitPlan, name: str, seen: UnitActivations | Exception) -> Outcome:
@@ -102,6 +106,8 @@ def _inverse(jacobian: UnitJacobian, x: Tensor, wanted: frozenset[str]) -> dict[
 
 
 def _as_finding(error: Exception) -> Finding:
+    if isinstance(error, UnmeasuredError):
+        return Finding.missing(Status.NOT_RUN, str(error))
     text = f"{type(error).__name__}: {error}".splitlines()[0][:300]
     if isinstance(error, MemoryError) or "out of memory" in text or "can't allocate memory" in text:
         return Finding.missing(Status.NOT_RUN, f"out of memory ({text})")

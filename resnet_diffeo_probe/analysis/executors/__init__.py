@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from resnet_diffeo_probe.analysis.executors.processes import InProcesses
 from resnet_diffeo_probe.analysis.executors.threads import InThreads
 
-__all__ = ["InThreads"]
+__all__ = ["InProcesses", "InThreads"]

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from types import TracebackType
 from typing import Self
 
 import torch
 
+from resnet_diffeo_probe.analysis.executors.bounded import carry_out
 from resnet_diffeo_probe.analysis.pair import Outcome
 from resnet_diffeo_probe.analysis.plan import Plan
 from resnet_diffeo_probe.analysis.tasks import Task
@@ -52,17 +53,9 @@ class InThreads:
 
     def run(self, tasks: Iterable[Task]) -> Iterator[Outcome]:
         """Carry out tasks; see `Executor.run`."""
-        waiting: set[Future[Outcome | None]] = set()
-        coming = iter(tasks)
-        while not self._stopping:
-            # one task more than workers keeps each of them busy without holding many inputs
-            while len(waiting) <= self._workers and (task := next(coming, None)) is not None:
-                waiting.add(self._pool.submit(self._measure, task))
-            if not waiting:
-                return
-            finished, waiting = wait(waiting, return_when=FIRST_COMPLETED)
-            yield from _outcomes(finished)
-        yield from _outcomes(wait(waiting).done)
+        return carry_out(
+            tasks, self._measure, self._pool, workers=self._workers, stopping=lambda: self._stopping
+        )
 
     def stop(self) -> None:
         """Finish what is in progress and begin nothing; see `Executor.stop`."""
@@ -71,9 +64,3 @@ class InThreads:
     def _measure(self, task: Task) -> Outcome | None:
         # asked here and not by cancelling futures: a signal handler must not take locks
         return None if self._stopping else self._worker.measure(task)
-
-
-def _outcomes(finished: Iterable[Future[Outcome | None]]) -> Iterator[Outcome]:
-    for future in finished:
-        if (outcome := future.result()) is not None:
-            yield outcome

@@ -1,0 +1,244 @@
+"""Tasks carried out by processes of this machine: a measurement can be stopped, and dies alone."""
+
+from __future__ import annotations
+
+import multiprocessing
+import queue
+import signal
+from collections.abc import Iterable, Iterator
+from concurrent.futures import CancelledError, ThreadPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import ExitStack
+from types import TracebackType
+from typing import Any, Self
+
+import torch
+from pebble import ProcessExpired, ProcessFuture, ProcessPool
+
+from resnet_diffeo_probe.analysis.executors.bounded import carry_out
+from resnet_diffeo_probe.analysis.pair import Outcome, UnmeasuredError, measure_pair
+from resnet_diffeo_probe.analysis.plan import Plan
+from resnet_diffeo_probe.analysis.specification import Specification, built, packed
+from resnet_diffeo_probe.analysis.tasks import Task
+from resnet_diffeo_probe.analysis.worker import Worker, one_thread
+from resnet_diffeo_probe.errors import ConfigurationError, DiffeoProbeError
+
+__all__ = ["InProcesses"]
+
+# So many workers may die over one task before it becomes a row.
+_ATTEMPTS = 3
+
+
+class InProcesses:
+    """Processes of this machine; an `analysis.tasks.Executor`.
+
+    Every worker computes with one thread, so that results do not depend on how many there are. A worker whose task
+    takes too long is ended, a worker that dies is replaced; the other workers do not notice.
+
+    Processes are started by `forkserver` where there is one, else by `spawn`: a script that uses this class needs
+    `if __name__ == "__main__":` around its own work.
+
+    Args:
+        specification: what a worker is made of.
+        plan: the parent's, from which rows of failed tasks are made.
+        workers: processes; None for as many as the plan's settings say.
+        unit_timeout: seconds after which a task is stopped; None for never.
+
+    Raises:
+        ConfigurationError: the module cannot be sent, or the timeout is not positive.
+    """
+
+    def __init__(
+        self,
+        specification: Specification,
+        plan: Plan,
+        *,
+        workers: int | None = None,
+        unit_timeout: float | None = None,
+    ) -> None:
+        if unit_timeout is not None and not unit_timeout > 0:
+            raise ConfigurationError(f"nothing is measured in {unit_timeout:g} s", fix="--unit-timeout 600")
+        self._plan = plan
+        self._units = {unit_plan.unit.name: unit_plan for unit_plan in plan.units}
+        self._workers = plan.settings.threads if workers is None else workers
+        share = plan.settings.memory / self._workers
+        content, context = packed(specification), _context()
+        self._slots = [_Slot(content, share, unit_timeout, context) for _ in range(self._workers)]
+        self._free: queue.SimpleQueue[_Slot] = queue.SimpleQueue()
+        self._stopping = False
+
+    def __enter__(self) -> Self:
+        for slot in self._slots:
+            self._free.put(slot)
+        self._pool = ThreadPoolExecutor(self._workers)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stopping = True
+        for slot in self._slots:
+            slot.close()
+        self._pool.shutdown()
+
+    def run(self, tasks: Iterable[Task]) -> Iterator[Outcome]:
+        """Carry out tasks; see `Executor.run`."""
+        return carry_out(
+            tasks, self._measure, self._pool, workers=self._workers, stopping=lambda: self._stopping
+        )
+
+    def stop(self) -> None:
+        """Finish what is in progress and begin nothing; see `Executor.stop`."""
+        self._stopping = True
+
+    def _measure(self, task: Task) -> Outcome | None:
+        slot = self._free.get()
+        try:
+            lost = ""
+            for _ in range(_ATTEMPTS):
+                if self._stopping:
+                    return None
+                try:
+                    return slot.measure(task)
+                except _WorkerLostError as death:
+                    lost = f"{death}, {_ATTEMPTS} times"
+            return self._failed(task, lost)
+        except TimeoutError:
+            return self._failed(task, f"stopped after {slot.timeout:g} s (--unit-timeout)")
+        except CancelledError:  # the run was left
+            return None
+        finally:
+            self._free.put(slot)
+
+    def _failed(self, task: Task, reason: str) -> Outcome:
+        return measure_pair(self._plan, self._units[task.unit], task.input, UnmeasuredError(reason))
+
+
+class _WorkerLostError(Exception):
+    """A worker that is gone; the text says what is known of its end."""
+
+
+class _Slot:
+    """One process at a time, replaced when it is gone.
+
+    A pool for each process, since what one that is killed leaves behind (a lock, half a message) is then nobody
+    else's, and since it is known which task it had.
+    """
+
+    def __init__(self, content: bytes, max_bytes: float, timeout: float | None, context: Any) -> None:
+        self.timeout = timeout
+        self._content, self._max_bytes, self._context = content, max_bytes, context
+        self._pool: ProcessPool | None = None
+        self._closed = False
+
+    def measure(self, task: Task) -> Outcome:
+        """Measure in the process.
+
+        Raises:
+            _WorkerLostError: the process is gone.
+            TimeoutError: it took too long and was ended.
+            CancelledError: the slot was closed.
+            DiffeoProbeError: no process can be made ready.
+        """
+        if self._pool is None:
+            self._open()
+        assert self._pool is not None  # noqa: S101 - for the type checker
+        # as an array: tensors would travel as file descriptors, of which a process has few
+        sent = (task.unit, task.input, task.x.numpy())
+        return self._result(self._pool, _measure, sent, self.timeout)
+
+    def close(self) -> None:
+        """End the process, whatever it does."""
+        self._closed = True
+        self._discard()
+
+    def _open(self) -> None:
+        """Start a process and wait until it is ready, apart from any task's time."""
+        death: _WorkerLostError | None = None
+        for _ in range(_ATTEMPTS):
+            self._pool = ProcessPool(
+                1, initializer=_build, initargs=(self._content, self._max_bytes), context=self._context
+            )
+            try:
+                self._result(self._pool, _ready, (), None)
+                return
+            except _WorkerLostError as error:
+                death = error
+            except DiffeoProbeError:
+                self._discard()
+                raise
+        raise ConfigurationError(
+            f"{death} before it was ready to measure",
+            why="a worker needs memory for the model and for what is prepared for every unit",
+            fix="--workers 1",
+        )
+
+    def _result(self, pool: ProcessPool, function: Any, sent: tuple[Any, ...], timeout: float | None) -> Any:
+        if self._closed:
+            raise CancelledError
+        try:
+            future: ProcessFuture[Any] = pool.schedule(function, args=sent, timeout=timeout)
+            return future.result()
+        except TimeoutError:
+            raise
+        except ProcessExpired as error:
+            self._discard()
+            raise _WorkerLostError(f"the worker process {_end(error.exitcode)}") from None
+        except (BrokenProcessPool, RuntimeError, OSError) as error:
+            if self._closed:
+                raise CancelledError from None
+            self._discard()
+            raise _WorkerLostError(f"the worker process ended ({str(error)[:200]})") from None
+
+    def _discard(self) -> None:
+        pool, self._pool = self._pool, None
+        if pool is not None:
+            pool.stop()
+            pool.join()
+
+
+def _end(code: int) -> str:
+    """Say how a process ended, from its exit code."""
+    if code >= 0:
+        return f"ended with exit code {code}"
+    try:
+        name = signal.Signals(-code).name
+    except ValueError:
+        name = f"signal {-code}"
+    return f"was killed by {name}" + (", as happens where memory runs out" if name == "SIGKILL" else "")
+
+
+def _context() -> Any:
+    """Return how processes are started: never by forking this one, whose threads may hold locks."""
+    if "forkserver" not in multiprocessing.get_all_start_methods():
+        return multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("forkserver")
+    # imported once, so that the process after one that was stopped is ready soon
+    context.set_forkserver_preload([__name__])
+    return context
+
+
+# --- in the worker process -------------------------------------------------------------------------------------------
+
+_here: Worker | DiffeoProbeError | None = None
+_process = ExitStack()  # left when the process ends
+
+
+def _build(content: bytes, max_bytes: float) -> None:
+    """Make this process a worker; a failure is kept for `_ready` to tell."""
+    global _here  # noqa: PLW0603 - a process is one worker
+    # by itself the library ends a process in Python, which a long call into linear algebra would put off
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    _process.enter_context(one_thread())
+    _here = built(content, max_bytes=max_bytes)
+
+
+def _ready() -> None:
+    if isinstance(_here, DiffeoProbeError):
+        raise _here
+
+
+def _measure(unit: str, name: str, x: Any) -> Outcome:
+    if not isinstance(_here, Worker):
+        raise _here or ConfigurationError("this process is no worker")
+    return _here.measure(Task(unit, name, torch.from_numpy(x)))
