@@ -80,6 +80,13 @@ _SKIPPED_SHOWN = 5
     help="Of synthetic inputs and of the random vectors that the measures use.",
 )
 @click.option(
+    "--baseline",
+    type=click.Choice(["zero", "black"]),
+    default="zero",
+    show_default=True,
+    help="What inputs are compared with by the attribution: zero after normalisation, or a black image.",
+)
+@click.option(
     "--workers", type=click.IntRange(min=1), help="Measurements at the same time; default: one a core."
 )
 @click.option(
@@ -143,6 +150,7 @@ def run_analysis(
     overwrite: bool,
     fail_on: str,
     thresholds: str | None = None,
+    baseline: str = "zero",
     recorded: tuple[str, str] | None = None,
 ) -> int:
     """Load, measure, judge, write; return the exit code.
@@ -157,6 +165,7 @@ def run_analysis(
     from resnet_diffeo_probe.analysis.plan import Plan, Settings
     from resnet_diffeo_probe.analysis.quantities import Budget
     from resnet_diffeo_probe.analysis.thresholds import require_units
+    from resnet_diffeo_probe.attribution import Baseline
     from resnet_diffeo_probe.inputs import read_inputs
     from resnet_diffeo_probe.models import load
 
@@ -168,6 +177,7 @@ def run_analysis(
         seed=seed,
         workers=workers,
         max_bytes=None if max_memory is None else max_memory * 2**30,
+        baseline=Baseline(baseline),
     )
     loaded = load(model, arch=arch, trust_pickle=trust_pickle)
     for note in loaded.notes:
@@ -218,6 +228,7 @@ def run_analysis(
                 "budget": budget,
                 "dtype": dtype,
                 "seed": seed,
+                "baseline": baseline,
                 "workers": settings.threads,
                 "max_memory_gib": round(settings.memory / 2**30, 2),
                 "thresholds": thresholds,

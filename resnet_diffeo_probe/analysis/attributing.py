@@ -29,6 +29,7 @@ from resnet_diffeo_probe.attribution import (
     relevance,
 )
 from resnet_diffeo_probe.bijectivity import State, Verdict
+from resnet_diffeo_probe.errors import DiffeoProbeError
 from resnet_diffeo_probe.inputs import Inputs
 from resnet_diffeo_probe.units import Discovery
 
@@ -45,8 +46,6 @@ def attribution_json(
     measured: Measured,
     verdicts: Sequence[Verdict],
     batch: Inputs,
-    *,
-    baseline: Baseline = Baseline.ZERO,
 ) -> dict[str, Any] | None:
     """Return the object `attribution` of a result.
 
@@ -60,9 +59,8 @@ def attribution_json(
         measured: how long measurements took.
         verdicts: of the units.
         batch: the inputs.
-        baseline: where the lines to the inputs start.
     """
-    settings = plan.settings
+    settings, baseline = plan.settings, plan.settings.baseline
     if settings.measures or settings.budget is Budget.QUICK or measured.interrupted:
         return None
     about = {
@@ -93,9 +91,7 @@ def _attempt(compute: Callable[[], dict[str, Any]]) -> tuple[dict[str, Any], str
     """Return the parts, or why there are none: whatever a network does when it is differentiated, its numbers stand."""
     try:
         return compute(), None
-    except KeyboardInterrupt:
-        return {}, "stopped by the user"
-    except NotAttributableError as error:
+    except DiffeoProbeError as error:
         return {}, error.what
     except Exception as error:
         return {}, f"{type(error).__name__}: {error}".splitlines()[0][:300]

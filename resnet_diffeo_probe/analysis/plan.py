@@ -13,6 +13,7 @@ from typing import Any
 
 from resnet_diffeo_probe.analysis.gate import LEFT_OUT
 from resnet_diffeo_probe.analysis.quantities import DETAILED, QUANTITIES, Budget, quantities_of
+from resnet_diffeo_probe.attribution.baseline import Baseline
 from resnet_diffeo_probe.errors import ConfigurationError, NoUnitError, UnsupportedUnitError
 from resnet_diffeo_probe.jacobian import UnitJacobian
 from resnet_diffeo_probe.units import Discovery, ResidualUnit
@@ -36,6 +37,7 @@ class Settings:
         workers: threads that measure at the same time; None for one a core.
         max_bytes: memory that the factors of all measurements in progress may take, an equal share for each worker;
             None for three quarters of the machine's.
+        baseline: what inputs are compared with where predictions and violations are attributed.
     """
 
     units: tuple[str, ...] = ()
@@ -45,6 +47,7 @@ class Settings:
     seed: int = 0
     workers: int | None = None
     max_bytes: float | None = None
+    baseline: Baseline = Baseline.ZERO
 
     def __post_init__(self) -> None:
         if unknown := [m for m in self.measures if m not in QUANTITIES]:

@@ -142,6 +142,7 @@ def configuration_of(settings: Settings) -> dict[str, Any]:
         "seed": settings.seed,
         "workers": settings.threads,
         "max_bytes": settings.memory,
+        "baseline": settings.baseline.value,
     }
 
 

@@ -7,6 +7,7 @@ from enum import StrEnum
 import torch
 from torch import Tensor
 
+from resnet_diffeo_probe.attribution.network import NotAttributableError
 from resnet_diffeo_probe.inputs import Preprocessing
 
 __all__ = ["Baseline", "baseline_input"]
@@ -35,8 +36,13 @@ def baseline_input(kind: Baseline, x: Tensor, preprocessing: Preprocessing) -> T
         preprocessing: what was applied to them.
 
     Raises:
+        NotAttributableError: `BLACK`, and the inputs are no images.
         ConfigurationError: `BLACK`, and the preprocessing is for another number of channels.
     """
     if kind is Baseline.ZERO:
         return torch.zeros_like(x)
+    if x.dim() != 4:
+        raise NotAttributableError(
+            "there is no black image among inputs that are no images", fix="--baseline zero"
+        )
     return preprocessing.normalize(torch.zeros_like(x))

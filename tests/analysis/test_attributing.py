@@ -1,17 +1,16 @@
 """The attribution of a result: what is chosen, what is stored, and what is a reason."""
 
 import copy
-import importlib.util
 import json
-from pathlib import Path
 
 import pytest
 import torch
 from torch import nn
 
-from resnet_diffeo_probe.analysis import Settings, analyze
+from resnet_diffeo_probe.analysis.analyze import analyze
 from resnet_diffeo_probe.analysis.attributing import COMPLETENESS_LIMIT, folds_of, negative_shares_of
 from resnet_diffeo_probe.analysis.attribution_extent import extent_of, stratified
+from resnet_diffeo_probe.analysis.plan import Settings
 from resnet_diffeo_probe.analysis.quantities import Budget
 from resnet_diffeo_probe.analysis.schema import ResultError, validate
 from resnet_diffeo_probe.attribution import (
@@ -25,10 +24,7 @@ from resnet_diffeo_probe.bijectivity import State, Verdict
 from resnet_diffeo_probe.inputs import Inputs, Preprocessing, TensorRows
 from resnet_diffeo_probe.units import discover
 
-# test folders are no packages: a module beside the tests is loaded by its place
-_spec = importlib.util.spec_from_file_location("attributed_networks", Path(__file__).with_name("networks.py"))
-networks = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(networks)
+from .networks import Block, Net
 
 
 def _inputs(count, labels=None, shape=(3, 5, 5)):
@@ -47,7 +43,7 @@ def _inputs(count, labels=None, shape=(3, 5, 5)):
 
 def _net(scales=(1.0, 6.0, 1.0, 6.0)):
     torch.manual_seed(3)
-    return networks.Net(*(networks.Block(2, scale) for scale in scales)).eval()
+    return Net(*(Block(2, scale) for scale in scales)).eval()
 
 
 @pytest.fixture(scope="module")
@@ -144,7 +140,7 @@ def test_without_logits_it_is_a_reason_and_maps_remain():
         def __init__(self):
             super().__init__()
             self.stem = nn.Conv2d(3, 2, 3, padding=1)
-            self.unit = networks.Block(2)
+            self.unit = Block(2)
 
         def forward(self, x):
             return self.unit(self.stem(x).relu())
@@ -244,6 +240,18 @@ def test_baselines():
     assert torch.equal(baseline_input(Baseline.ZERO, x, pre), torch.zeros_like(x))
     black = baseline_input(Baseline.BLACK, x, pre)
     assert black[:, :, 0, 0].tolist() == [[-2.0, -0.5, 0.0]] * 2
+    with pytest.raises(NotAttributableError, match="no images"):
+        baseline_input(Baseline.BLACK, torch.ones(2, 5), pre)
+
+
+def test_the_user_chooses_the_baseline():
+    found = analyze(_net((1.0,)), _inputs(1), Settings(workers=1, baseline=Baseline.BLACK)).result
+    stored = found["attribution"]
+    assert stored["baseline"]["name"] == found["tool"]["configuration"]["baseline"] == "black"
+    with torch.no_grad():
+        black = _net((1.0,))(torch.full((1, 3, 5, 5), -2.0))[0]
+    entry = stored["inputs"][0]
+    assert entry["baseline_logit"] == pytest.approx(float(black[entry["predicted"]]), rel=1e-5)
 
 
 @pytest.mark.parametrize(
