@@ -13,6 +13,10 @@ __all__ = [
 ]
 
 
+# names in files can have millions of characters, and a message is for a terminal
+_LONGEST = 4000
+
+
 class DiffeoProbeError(Exception):
     """Base of every error that is the user's to mend; the command line prints it without a traceback.
 
@@ -30,10 +34,10 @@ class DiffeoProbeError(Exception):
     code = "error"
 
     def __init__(self, what: str, *, why: str | None = None, fix: str | None = None, code: str | None = None):
-        super().__init__(what)
-        self.what = what
-        self.why = why
-        self.fix = fix
+        super().__init__(_shortened(what))
+        self.what = _shortened(what)
+        self.why = None if why is None else _shortened(why)
+        self.fix = None if fix is None else _shortened(fix)
         if code is not None:
             self.code = code
 
@@ -44,6 +48,10 @@ class DiffeoProbeError(Exception):
         if self.fix:
             lines.append(f"fix: {self.fix}")
         return "\n".join(lines)
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= _LONGEST else f"{text[: _LONGEST // 2]} … {text[-_LONGEST // 2 :]}"
 
 
 class ConfigurationError(DiffeoProbeError):

@@ -13,6 +13,8 @@ __all__ = ["load_restricted"]
 
 # Shapes and storages are tuples in tuples; each level of (t, t) doubles the time to hash or print the outermost.
 _DEEPEST = 16
+# A network of a thousand layers takes fifty thousand; two million take seconds.
+_MOST_STEPS = 2_000_000
 # What a file of before PyTorch 1.6 begins with: magic number, version, system, content, names of storages.
 _LEGACY_PICKLES = 5
 _ZIP = b"PK\x03\x04"
@@ -29,14 +31,14 @@ def load_restricted(stream: IO[bytes]) -> Any:
         pickle.UnpicklingError: the file wants to call more than the restricted reader allows.
         Exception: it is damaged, which can fail anywhere inside the reader, or built to keep it busy.
     """
-    _check_tuples(stream)
+    _check_pickles(stream)
     stream.seek(0)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # about storages' classes: nothing a user of a file can act on
         return torch.load(stream, map_location="cpu", weights_only=True)
 
 
-def _check_tuples(stream: IO[bytes]) -> None:
+def _check_pickles(stream: IO[bytes]) -> None:
     zipped = stream.read(len(_ZIP)) == _ZIP
     stream.seek(0)
     if zipped:  # torch's own reader, since a file can be built that Python's zipfile reads differently
@@ -51,9 +53,11 @@ def _tuple_depth(stream: IO[bytes]) -> int:
     stack: list[
         int
     ] = []  # of each value, the levels of tuples in it; lists and dictionaries cannot be hashed
-    memo: dict[int, int] = {}
+    memo: dict[Any, int] = {}
     deepest = 0
-    for operation, argument, _ in pickletools.genops(stream):
+    for step, (operation, argument, _) in enumerate(pickletools.genops(stream)):
+        if step > _MOST_STEPS:
+            raise ValueError(f"a pickle of more than {_MOST_STEPS:,} steps: built to keep its reader busy")
         name = operation.name
         if name in {"PUT", "BINPUT", "LONG_BINPUT"}:
             memo[argument] = stack[-1]

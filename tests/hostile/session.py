@@ -47,6 +47,7 @@ from resnet_diffeo_probe.units import discover
 
 SECONDS = 10  # of the processor's time, which a busy machine does not stretch
 HANGS_AFTER = 60  # by the clock
+LONGEST_MESSAGE = 20_000
 MOST_KILOBYTES = 2 * 2**20
 PIXELS = Preprocessing.from_preset("none")
 # what a program would do that a file should not be
@@ -249,6 +250,8 @@ def _outcome(reader: Callable[[Path], str], path: Path) -> str:
     except DiffeoProbeError as error:
         if not error.what or error.exit_code not in {2, 3}:
             raise WrongError(f"an error without a message: {error!r}") from error
+        if len(str(error)) > LONGEST_MESSAGE:
+            raise WrongError(f"a message of {len(str(error))} characters") from error
         return f"refused: {error.code}"
 
 
