@@ -154,6 +154,13 @@ class Proofs:
         return [(pairs[0].unit, pairs) for pairs in grouped.values()]
 
     @property
+    def featured(self) -> Pair | None:
+        """Return the pair to look at first: a proof, of the unit to look at first."""
+        proofs = [pair for pair in self.pairs if pair.entry["is_proof"]]
+        # of one unit the sum map comes first, as stored
+        return min(proofs, key=lambda pair: pair.unit.concern, default=None)
+
+    @property
     def balls_have_ratios(self) -> bool:
         """Return whether a classical radius is stored anywhere."""
         return any(balls.ratio is not None for balls in self.balls)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -16,10 +17,14 @@ from resnet_diffeo_probe.analysis.whole_file import write_whole
 from resnet_diffeo_probe.report.document import fill, shipped
 from resnet_diffeo_probe.report.page import page_of
 
-__all__ = ["render", "render_html"]
+__all__ = ["LARGE", "render", "render_html"]
 
-# Rows that every input adds, and pictures, which the page shows.
-_NOT_EMBEDDED = frozenset({"measurements", "certificates", "pictures"})
+#: Bytes of a page above which a reader is warned.
+LARGE = 8_000_000
+_LOG = logging.getLogger(__name__)
+
+# Rows that every input adds; pictures and maps, which the page shows.
+_NOT_EMBEDDED = frozenset({"measurements", "certificates", "attribution", "pictures"})
 
 
 def render_html(result: dict[str, Any]) -> str:
@@ -46,6 +51,8 @@ def render_html(result: dict[str, Any]) -> str:
 def render(result: dict[str, Any], *, path: Path) -> None:
     """Write the report: to a temporary name in the same folder first, then renamed.
 
+    Above `LARGE` bytes a warning is logged.
+
     Args:
         result: a stored analysis, as `analysis.schema.read_result` returns it.
         path: the HTML file.
@@ -54,7 +61,15 @@ def render(result: dict[str, Any], *, path: Path) -> None:
         ResultError: the result is not valid.
         OutputError: the file cannot be written (an older one stays as it was).
     """
-    write_whole(path, render_html(result))
+    html = render_html(result)
+    if len(html) > LARGE:
+        _LOG.warning(
+            "%s has %.1f MB: browsers take long to open it, and mail servers may refuse it; fewer inputs or --units "
+            "make it smaller",
+            path.name,
+            len(html) / 1e6,
+        )
+    write_whole(path, html)
 
 
 def _embedded(result: Mapping[str, Any]) -> Markup:

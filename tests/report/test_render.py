@@ -143,7 +143,7 @@ def test_tables_are_accessible(page):
 def test_the_embedded_copy_is_the_result_without_what_every_input_adds(page):
     result, document = page
     (text,) = [text for attrs, text in document.scripts if attrs.get("type") == "application/json"]
-    left_out = ("measurements", "certificates", "pictures")
+    left_out = ("measurements", "certificates", "attribution", "pictures")
     assert json.loads(text) == {key: value for key, value in result.items() if key not in left_out}
 
 
