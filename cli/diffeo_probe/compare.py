@@ -41,18 +41,19 @@ def compare(a: str, b: str, json_file: str | None, html_file: str | None) -> int
         terminal.hint(
             f"{condition['subject']}: {condition['a']} in A, {condition['b']} in B: {condition['meaning']}"
         )
-    for line in _lines(comparison):
-        click.echo(terminal.printable(line))
+    written = []
     if json_file is not None:
         target = Path(json_file).expanduser()
         write_whole(target, json.dumps(comparison, allow_nan=False, ensure_ascii=True, indent=1) + "\n")
-        click.echo(f"comparison: {terminal.printable(str(target))}")
+        written.append(f"comparison: {target}")
     if html_file is not None:
         from resnet_diffeo_probe.report.compare import render_comparison
 
         target = Path(html_file).expanduser()
         render_comparison(comparison, path=target)
-        click.echo(f"page: {terminal.printable(str(target))}")
+        written.append(f"page: {target}")
+    for line in (*_lines(comparison), *written):
+        click.echo(terminal.printable(line))
     return 0
 
 
@@ -104,13 +105,10 @@ def _measures(comparison: Mapping[str, Any]) -> Iterator[str]:
     moved = [
         entry for entry in measures if entry["beyond"] or (entry["beyond"] is None and entry["p"] is not None)
     ]
-    yield (
-        f"measures: {len(moved)} of {len(measures)} moved beyond their error at one input or more "
-        "(B − A; p of a sign test,"
-    )
-    yield f"adjusted by Holm's method for {comparison['tests']} tests)"
+    yield f"measures: {len(moved)} of {len(measures)} moved beyond their error at one input or more"
     if not moved:
         return
+    yield f"  (p: sign test over the inputs, adjusted by Holm's method for {comparison['tests']} tests)"
     heads = ("unit", "quantity", "median A", "median B", "median B−A", "beyond", "p")
     table = [heads, *(_row(entry) for entry in moved)]
     widths = [max(len(row[place]) for row in table) for place in range(len(heads))]

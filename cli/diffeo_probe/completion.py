@@ -20,7 +20,7 @@ _INSTALLED = {
     short_help="Print the script that lets a shell complete commands, options and files.",
     epilog="\b\n" + "\n".join(_INSTALLED.values()),
 )
-@click.argument("shell", type=click.Choice(list(_INSTALLED)))
+@click.argument("shell", type=click.Choice(list(_INSTALLED)), metavar="SHELL")
 @click.pass_context
 def completion(ctx: click.Context, shell: str) -> int:
     """Print the script for SHELL (bash 4.4 or newer). Names of units are not completed: that would load the model."""

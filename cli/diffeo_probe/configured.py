@@ -128,7 +128,7 @@ def _refuse_variables(ctx: click.Context, command: click.Command) -> None:
         near = short.get(name) or nearest(name, known)
         raise ConfigurationError(
             f"the environment variable {variable} has no effect",
-            why=f"those of this command are {', '.join(sorted(known))}",
+            why=f"those of this command are {prefix}_<OPTION>, as in {ctx.command_path} --help",
             fix=f"did you mean {near}?" if near else f"unset {variable}",
             code="unknown-variable",
         )

@@ -82,7 +82,7 @@ def explanations() -> Iterator[Explanation]:
     yield from _verdicts(texts["verdicts"])
     for name, text in texts["statuses"].items():
         yield Explanation(name, "statuses", text["means"], (("why", text["why"]), ("do", text["do"])))
-    yield from _criteria()
+    yield from _quantities(texts["quantities"])
     yield from _limits()
     for name, text in texts["exit-codes"].items():
         yield Explanation(name, "exit codes", text["means"], (("why", text["why"]), ("do", text["do"])))
@@ -97,7 +97,7 @@ def _verdicts(texts: dict[str, dict[str, str]]) -> Iterator[Explanation]:
         yield Explanation(name, "verdicts", title, (("why", text["why"]), ("do", text["do"])))
 
 
-def _criteria() -> Iterator[Explanation]:
+def _quantities(texts: dict[str, dict[str, str]]) -> Iterator[Explanation]:
     from resnet_diffeo_probe.report.criteria import criteria_for
     from resnet_diffeo_probe.report.quantities import QUANTITIES
 
@@ -118,9 +118,16 @@ def _criteria() -> Iterator[Explanation]:
             same = own is None or name == criterion.key
             title = criterion.title if same or own is None else f"{own.name} ({criterion.title})"
             yield Explanation(name, "quantities", title, parts)
-    for name, quantity in QUANTITIES.items():
+    for name in (*QUANTITIES, *(name for name in texts if name not in QUANTITIES)):
         if name not in explained:
-            yield Explanation(name, "quantities", quantity.name, ())
+            text = texts.get(name, {})
+            title = QUANTITIES[name].name if name in QUANTITIES else text["means"]
+            parts = (
+                ("is", text.get("means", title)),
+                ("why", text.get("why", "")),
+                ("do", text.get("do", "")),
+            )
+            yield Explanation(name, "quantities", title, tuple(part for part in known if part[1]))
 
 
 def _limits() -> Iterator[Explanation]:

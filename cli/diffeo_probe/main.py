@@ -13,13 +13,14 @@ from diffeo_probe.analyze import analyze
 from diffeo_probe.check import check
 from diffeo_probe.compare import compare
 from diffeo_probe.completion import completion
-from diffeo_probe.configured import PREFIX, variable_behind
+from diffeo_probe.configured import PREFIX
 from diffeo_probe.demo import demo
 from diffeo_probe.env import env
 from diffeo_probe.explain import explain
 from diffeo_probe.inspect import inspect
 from diffeo_probe.report import report
 from diffeo_probe.spirals import spirals
+from diffeo_probe.usage import usage_error
 from resnet_diffeo_probe import __version__
 from resnet_diffeo_probe.errors import DiffeoProbeError
 
@@ -66,9 +67,7 @@ def main() -> None:
         click.echo(error.ctx.get_help())
         code = 2
     except click.ClickException as error:
-        error.show()
-        if (variable := variable_behind(error)) is not None:
-            terminal.hint(f"the value comes from the environment variable {variable}")
+        terminal.print_error(usage_error(error))
         code = error.exit_code
     except (click.Abort, KeyboardInterrupt):
         click.echo("interrupted", err=True)

@@ -30,12 +30,12 @@ LINES = 20  # of progress where standard error is no terminal
 
 @click.group(cls=ConfiguredGroup)
 def spirals() -> None:
-    r"""Train and examine the paper's four spiral networks.
+    """Train and examine the paper's four spiral networks.
 
     \b
     a  no shared weights               c  shared weights, inverse-consistent on the data
     b  shared weights                  d  shared weights, inverse-consistent on the domain
-    """
+    """  # noqa: D301 - click's mark of a paragraph not to be wrapped is the character itself
 
 
 @spirals.command()

@@ -135,7 +135,7 @@ def _whole_numbers(node: Any) -> Iterator[int]:
 
 def nearest(word: str, known: Iterable[str]) -> str | None:
     """Return the known word that is most like this one, None where none is."""
-    near = difflib.get_close_matches(word, list(known), n=1, cutoff=0.5)
+    near = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)
     return near[0] if near else None
 
 
@@ -174,6 +174,7 @@ def _key(line: str) -> str | None:
 
 def _nearest_file(path: Path) -> str | None:
     folder = path.parent
-    names = [entry.name for entry in folder.iterdir()] if folder.is_dir() else []
-    near = nearest(path.name, names)
-    return str(folder / near) if near else None
+    # by the stem: of two short names that end alike the end is most of what is alike
+    names = {entry.stem: entry.name for entry in folder.glob("*.toml")}
+    near = nearest(path.stem, names)
+    return str(folder / names[near]) if near else None

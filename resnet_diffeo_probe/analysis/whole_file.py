@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from pathlib import Path
 
 from resnet_diffeo_probe.errors import OutputError
@@ -20,8 +21,10 @@ def write_whole(path: Path, text: str) -> None:
     try:
         temporary.write_text(text, encoding="utf-8", newline="\n")
         temporary.replace(path)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
+    except (OSError, ValueError) as error:  # ValueError: a null character in the name
+        with suppress(OSError, ValueError):  # the name itself may be what is wrong, by its length for one
+            temporary.unlink(missing_ok=True)
         raise OutputError(
-            f"{path} cannot be written: {error.strerror or error}", fix="choose another folder with --out"
+            f"{path} cannot be written: {getattr(error, 'strerror', None) or error}",
+            fix="choose a name in a folder that exists and is yours",
         ) from error

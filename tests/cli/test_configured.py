@@ -159,7 +159,7 @@ def test_a_variable_of_a_wrong_type_names_itself(typed, monkeypatch):
     monkeypatch.setenv("DIFFEO_PROBE_ANALYZE_COUNT", "many")
     outcome = typed("analyze", DEMO.model)
     assert outcome.exit_code == 2
-    assert "'many' is not a valid integer range" in outcome.stderr
+    assert "'many' is not a whole number" in outcome.stderr
     assert "DIFFEO_PROBE_ANALYZE_COUNT" in outcome.stderr
 
 

@@ -54,13 +54,12 @@ def check(outcome, code, *said):
     assert outcome.stdout == ""
     assert "Traceback" not in outcome.stderr
     lines = outcome.stderr.splitlines()
-    errors = [line for line in lines if line.startswith(("error [", "Error: "))]
+    errors = [line for line in lines if line.startswith("error [")]
     assert len(errors) == 1, outcome.stderr
     for words in said:
         assert words in outcome.stderr, outcome.stderr
-    if errors[0].startswith("error ["):
-        assert re.match(r"error \[[a-z-]+\]: \S", errors[0])
-        assert any(line.startswith("  fix: ") for line in lines), outcome.stderr
+    assert re.match(r"error \[[a-z-]+\]: \S", errors[0])
+    assert any(line.startswith("  fix: ") for line in lines), outcome.stderr
 
 
 MODEL_FILES = [
@@ -292,3 +291,68 @@ def test_a_result_that_cannot_be_rendered(typed, tmp_path, content, said):
     for given in (tmp_path / "result.json", tmp_path):
         check(typed("report", given), 3, said)
     assert not (tmp_path / "report.html").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["bogus"], ["no such command 'bogus'", "diffeo-probe --help"]),
+        (["analyse"], ["did you mean 'analyze'?"]),
+        (
+            ["check"],
+            ["missing argument 'RESULT'", "diffeo-probe check [OPTIONS] RESULT", "diffeo-probe check --help"],
+        ),
+        (["compare", "a"], ["missing argument 'B'", "diffeo-probe compare [OPTIONS] A B"]),
+        (["report", "a", "b"], ["unexpected extra argument (b)", "diffeo-probe report [OPTIONS] RESULT"]),
+        (["check", "a", "--fail-on", "all"], ["'all' is not one of 'never'", "diffeo-probe check --help"]),
+        (["demo", "--seed", "x"], ["'x' is not a whole number"]),
+        (["analyze", "m", "--max-memory", "lots"], ["'lots' is not a number"]),
+        (["analyze", "m", "-n"], ["option '-n' requires an argument"]),
+        (["env", "--jsno"], ["did you mean '--json'?"]),
+        (["spirals", "tain"], ["did you mean 'train'?"]),
+        (["spirals", "train", "e"], ["'e' is not one of 'a'", "diffeo-probe spirals train --help"]),
+        (["completion"], ["missing argument 'SHELL'", "bash, zsh, fish"]),
+        (["explain", "a", "b"], ["unexpected extra argument (b)"]),
+        (["bo\x1b[2Jgus"], ["no such command 'bo\\x1b[2Jgus'"]),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else None,
+)
+def test_slips_of_the_command_line_read_like_every_other_error(typed, words, said):
+    outcome = typed(*words)
+    check(outcome, 2, *said)
+    assert outcome.stderr.startswith("error [usage]: ")
+
+
+class TestThresholds:
+    """--thresholds of analyze: refused before anything is measured, and stored with the numbers."""
+
+    SMALL = ("--budget", "quick", "-n", "1", "--workers", "1")
+
+    def test_a_pattern_that_matches_no_unit(self, typed, files, tmp_path):
+        (tmp_path / "t.toml").write_text('[units."layer9.*"]\nmax_residual_ratio = 1')
+        outcome = typed(
+            "analyze", files / "digits.safetensors", *self.SMALL, "--thresholds", tmp_path / "t.toml",
+            "--out", tmp_path / "out",
+        )  # fmt: skip
+        check(outcome, 2, "'layer9.*'", "layer1.0")
+        assert not (tmp_path / "out").exists()
+
+    def test_the_limit_shown_is_the_limit_used(self, typed, files, tmp_path):
+        import json
+
+        (tmp_path / "t.toml").write_text("max_residual_ratio = 0.001\nmax_clipped_fraction = 1\n")
+        words = ["analyze", files / "digits.safetensors", *self.SMALL, "--thresholds", tmp_path / "t.toml"]
+        outcome = typed(*words, "--fail-on", "error", "--out", tmp_path / "out")
+        assert outcome.exit_code == 1, outcome.output
+        result = json.loads((tmp_path / "out" / "result.json").read_text())
+        stored = {entry["key"]: entry for entry in result["thresholds"]}
+        assert (stored["max_residual_ratio"]["value"], stored["max_residual_ratio"]["set_by"]) == (
+            0.001,
+            "file",
+        )
+        assert (stored["min_critical_step"]["value"], stored["min_critical_step"]["set_by"]) == (1, "default")
+        again = typed("check", tmp_path / "out", "--fail-on", "error")
+        assert again.exit_code == 1
+        assert all("is above 0.001 [max_residual_ratio]" in line for line in again.stdout.splitlines())
+        # without a gate the limits are stored and shown, and the exit code is that of the analysis
+        assert typed(*words, "--out", tmp_path / "out", "--overwrite").exit_code == 0
