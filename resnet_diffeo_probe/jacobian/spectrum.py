@@ -34,6 +34,7 @@ _DENSE_SINGULAR = 600
 _DENSE_EIGEN = 400
 # How many eigenvalues at the left are asked for, one attempt after another.
 _ATTEMPTS = (6, 24, 80)
+_ENOUGH = 24
 _TOLERANCE = 1e-10
 
 
@@ -116,7 +117,8 @@ def leftmost_real_eigenvalues(
     Args:
         lin: the unit at an input.
         counts: go on until all real eigenvalues below −1 are known. Where dozens lie there, that takes ten times as
-            long as the leftmost one alone; without, the count is known only where few do.
+            long as the leftmost one alone; without, the count is known only where few do, and a leftmost one above −1
+            only where few complex pairs are left of it.
         seed: of the start vector.
     """
     order = lin.reduced.order if lin.rank == 0 else lin.dimension
@@ -162,8 +164,10 @@ def leftmost_by_products(
         found = _from_real(
             values.real[real], complete_below=reach, error=max(errors, default=0.0), exact=False, seed=seed
         )
-        settled = found.below_minus_one.value is not None or not counts
-        if found.leftmost.status is not Status.NOT_CONVERGED and settled:
+        counted = found.below_minus_one.value is not None
+        known = found.leftmost.status is not Status.NOT_CONVERGED
+        # where no real one is below −1 either, the critical step is above one, and how far is seldom found by more
+        if (known and (counted or not counts)) or (counted and not counts and k >= _ENOUGH):
             break
     if found is None:
         lost = Finding.missing(

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 
 from resnet_diffeo_probe.finding import Evidence, Status
 from resnet_diffeo_probe.jacobian import QUANTITIES, UnitJacobian, estimated, measure
-from resnet_diffeo_probe.jacobian.estimators import work
+from resnet_diffeo_probe.jacobian.estimators import LinearMap, work
 from resnet_diffeo_probe.jacobian.measures import JACOBIAN_QUANTITIES, activation_measures
 
 D = torch.float64
@@ -19,6 +19,10 @@ D = torch.float64
 def jacobian(unit_of: Callable[..., Any]) -> UnitJacobian:
     weight = torch.randn(3, 3, 3, 3, dtype=D, generator=torch.Generator().manual_seed(0)) * 0.3
     return UnitJacobian(unit_of([(torch.conv2d, (weight, None, 1, 1), {}), (F.relu, (), {})], (3, 5, 4)))
+
+
+def linear_map(n: int) -> LinearMap:
+    return LinearMap(n, n, lambda v: v, lambda v: v, 2e-16, torch.device("cpu"))
 
 
 def x_of(jacobian: UnitJacobian) -> torch.Tensor:
@@ -64,7 +68,7 @@ def all_active(unit_of: Callable[..., Any]) -> UnitJacobian:
     return UnitJacobian(unit_of([(torch.conv2d, (weight, None, 1, 1), {}), (torch.tanh, (), {})], (6, 9, 8)))
 
 
-SOME_MEMORY = 16 * 432 * 16 * 16  # of 16 probes and 16 steps, below that of the factors
+SOME_MEMORY = 16 * 432 * 16 * 16  # bytes of 16 probes and 16 steps, fewer than those of the factors
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -107,10 +111,37 @@ def test_an_estimate_that_would_take_too_long_is_not_made(
     all_active: UnitJacobian, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     x = torch.zeros(1, 6, 9, 8, dtype=D)
-    monkeypatch.setattr(work.affordable_effort, "__kwdefaults__", {"max_flops": 1e6})
+    monkeypatch.setitem(work.affordable_effort.__kwdefaults__, "max_flops", 1e6)
     found = measure(all_active, x, ["logabsdet"], max_bytes=SOME_MEMORY)["logabsdet"]
     assert (found.value, found.status) == (None, Status.NOT_RUN)
     assert "operations" in str(found.reason)
+
+
+@pytest.mark.parametrize(("bytes_", "flops", "probes", "steps"), [
+    (1e12, 1e15, 16, 96),
+    (8 * 2000 * 16 * 24, 1e15, 16, 24),  # memory gives up steps before probes
+    (8 * 2000 * 5 * 8, 1e15, 5, 8),
+    (1e12, 4e6 * 16 * 8 + 16 * 8 * 2000 * 16 * 8, 16, 8),
+])  # fmt: skip
+def test_steps_are_given_up_before_probes(bytes_: float, flops: float, probes: int, steps: int) -> None:
+    J = linear_map(1000)
+    assert work.affordable_effort(J, 1e6, max_bytes=bytes_, max_flops=flops) == work.Effort(probes, steps)
+
+
+def test_products_stop_when_enough_was_done() -> None:
+    J = work.limited(linear_map(10), evaluation_flops=5.0, max_flops=100.0)
+    J.apply(torch.ones(8, 10, dtype=D))
+    J.apply_transpose(torch.ones(8, 10, dtype=D))
+    with pytest.raises(work.EstimateTooLongError, match=r"given up after 1\.6e\+02 operations"):
+        J.apply(torch.ones(1, 10, dtype=D))
+    with pytest.raises(work.EstimateTooLongError, match="given up after -0 s"):
+        work.limited(linear_map(10), seconds=-1e-3).apply(torch.ones(1, 10, dtype=D))
+
+
+def test_operations_are_those_of_the_convolution() -> None:
+    weight = torch.ones(4, 3, 3, 3, dtype=D)
+    counted = work.flops_of(lambda v: torch.conv2d(v, weight, None, 1, 1), torch.ones(1, 3, 5, 6, dtype=D))
+    assert counted == 2 * weight.numel() * 5 * 6
 
 
 def test_a_branch_that_is_not_read_is_estimated_by_automatic_differentiation() -> None:

@@ -14,6 +14,7 @@ import torch
 from resnet_diffeo_probe.finding import Status
 from resnet_diffeo_probe.inputs import Preprocessing, read_inputs
 from resnet_diffeo_probe.jacobian import UnitJacobian
+from resnet_diffeo_probe.jacobian.estimated import power_series_at
 from resnet_diffeo_probe.jacobian.estimators import (
     branch_map,
     function_map,
@@ -21,6 +22,7 @@ from resnet_diffeo_probe.jacobian.estimators import (
     linearized_map,
     logdet_by_power_series,
 )
+from resnet_diffeo_probe.jacobian.estimators.power_series import series_samples
 from resnet_diffeo_probe.jacobian.pullback import pushed_tangents
 from resnet_diffeo_probe.jacobian.rectangular import findings_of_matrix, rectangular_measures
 from resnet_diffeo_probe.models import load
@@ -68,6 +70,28 @@ def test_the_power_series_is_refused_on_a_real_unit() -> None:
     found = logdet_by_power_series(branch_map(UnitJacobian(unit).at(seen["layer3.1"].input)))
     assert found.value is None
     assert found.status in {Status.NOT_APPLICABLE, Status.NOT_RUN}
+
+
+def test_where_the_power_series_diverges_its_sums_leave_the_exact_value() -> None:
+    """layer1.2 at this image: exactly −972.7; ten terms of the series are already far below, and go on falling."""
+    network, _, _, _ = at_first_image()
+    loaded = load(WEIGHTS)
+    batch = read_inputs(str(IMAGES), preprocessing=TRAINED_WITH, shape=loaded.input_shape)
+    index = batch.names.index("airplane/0003.jpg")
+    seen = network.run(batch.tensor[index : index + 1].double())[1]
+    unit = next(unit for unit in network.units if unit.name == "layer1.2")
+    lin = UnitJacobian(unit).at(seen["layer1.2"].input)
+    exact = lin.factorize().logabsdet
+    assert exact == pytest.approx(-972.7, abs=0.05)
+    sums = series_samples(branch_map(lin), 10, probes=48)
+    mean, error = sums.mean(axis=1), sums.std(axis=1, ddof=1) / 48**0.5
+    assert mean[0] > exact + 4 * error[0]
+    assert mean[9] < exact - 4 * error[9]
+    steps = -np.diff(mean)
+    assert (steps[6:] > steps[5:-1] * 0.95).all()  # the terms stop falling: nothing says that they are wrong
+    found = power_series_at(lin)
+    assert (found.value, found.status) == (None, Status.NOT_APPLICABLE)
+    assert "diverges; its partial sums after 1, 2, 5, 10 terms are" in str(found.reason)
 
 
 def test_a_unit_that_changes_the_dimension_has_bracketed_singular_values() -> None:
