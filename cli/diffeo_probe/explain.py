@@ -122,7 +122,7 @@ def _quantities(texts: dict[str, dict[str, str]]) -> Iterator[Explanation]:
         if name not in explained:
             text = texts.get(name, {})
             title = QUANTITIES[name].name if name in QUANTITIES else text["means"]
-            parts = (
+            known = (
                 ("is", text.get("means", title)),
                 ("why", text.get("why", "")),
                 ("do", text.get("do", "")),
