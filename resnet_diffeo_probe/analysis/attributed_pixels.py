@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from resnet_diffeo_probe.analysis.attribution_extent import maps_allowed
 from resnet_diffeo_probe.analysis.plan import Plan, UnitPlan
 from resnet_diffeo_probe.analysis.quantities import Budget
 from resnet_diffeo_probe.analysis.raster import Pixels, values_picture
@@ -64,14 +65,17 @@ def pixel_maps(
         return {"images": images, "maps": maps}
     network = TappedNetwork(discovery)
     plans = {unit_plan.unit.name: unit_plan for unit_plan in plan.units}
-    for name in names[: _INPUTS[settings.budget]]:
+    dtype = getattr(torch, settings.dtype)
+    room = maps_allowed(network, batch.part(0, 1).to(dtype), settings.budget, _STEPS)
+    units = units[: min(room, _UNITS[settings.budget])]
+    for name in names[: max(1, min(room // len(units), _INPUTS[settings.budget]))]:
         index = batch.names.index(name)
         x = batch.part(index, index + 1)
         if pixels := Pixels.of(x, batch.preprocessing):
             images.append({"input": name, "picture": pixels.picture(x).to_json()})
-        x = x.to(getattr(torch, settings.dtype))
+        x = x.to(dtype)
         start = baseline_input(baseline, x, batch.preprocessing)
-        for unit in units[: _UNITS[settings.budget]]:
+        for unit in units:
             maps += _maps_at(network, plans[unit], plan, x, start, name)
     return {"images": images, "maps": maps}
 

@@ -9,15 +9,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
+from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from resnet_diffeo_probe.analysis.quantities import Budget
 from resnet_diffeo_probe.attribution import NotAttributableError, TappedNetwork
 from resnet_diffeo_probe.inputs import Inputs
 
-__all__ = ["Extent", "extent_of", "stratified"]
+__all__ = ["Extent", "extent_of", "gradient_operations", "maps_allowed", "stratified"]
 
-# Floating-point operations that conductance may take, and inputs that it is computed at.
+# Floating-point operations that conductance may take, and the maps as many again; inputs that it is computed at.
 _OPERATIONS = {Budget.STANDARD: 4e12, Budget.FULL: 4e13}
 _INPUTS = {Budget.STANDARD: 8, Budget.FULL: 16}
 # Points on the line: rather fewer of them than fewer inputs than this, and never more than that.
@@ -44,12 +45,7 @@ class Extent:
 
 def extent_of(network: TappedNetwork, batch: Inputs, budget: Budget) -> Extent:
     """Choose inputs and steps within the operations that the budget allows."""
-    x = batch.part(0, 1)
-    with torch.no_grad(), FlopCounterMode(display=False) as counter:
-        network(x)
-    # operations that are not counted are no convolutions and no matrix products: at least once through the weights
-    weights = sum(parameter.numel() for parameter in network.parameters())
-    gradient = _PASSES * max(counter.get_total_flops(), 2 * weights, 1)
+    gradient = gradient_operations(network, batch.part(0, 1))
     allowed, most = _OPERATIONS[budget], min(_INPUTS[budget], len(batch))
     steps = _STEPS
     if allowed // (gradient * (steps + 1)) < min(_WANTED_INPUTS, most):
@@ -66,6 +62,33 @@ def extent_of(network: TappedNetwork, batch: Inputs, budget: Budget) -> Extent:
     while 2 * most_steps <= _MOST_STEPS and count * gradient * 4 * most_steps <= allowed:
         most_steps *= 2
     return Extent(stratified(batch, count), steps, most_steps)
+
+
+def gradient_operations(network: TappedNetwork, x: Tensor) -> int:
+    """Return about how many floating-point operations a gradient at one input takes.
+
+    Args:
+        network: the network.
+        x: (1, *shape) an input.
+    """
+    unit = network.units[0]
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        network.value(x, unit, "input")  # runs all of the network, whatever its output is
+    # operations that are not counted are no convolutions and no matrix products: at least once through the weights
+    weights = sum(parameter.numel() for parameter in network.parameters())
+    return _PASSES * max(counter.get_total_flops(), 2 * weights, 1)
+
+
+def maps_allowed(network: TappedNetwork, x: Tensor, budget: Budget, steps: int) -> int:
+    """Return how many integrated gradients of so many steps the budget allows; at least one.
+
+    Args:
+        network: the network.
+        x: (1, *shape) an input.
+        budget: of the analysis.
+        steps: gradients that a map takes.
+    """
+    return max(1, int(_OPERATIONS[budget] // (gradient_operations(network, x) * steps)))
 
 
 def stratified(batch: Inputs, count: int) -> tuple[int, ...]:

@@ -7,7 +7,6 @@ where everything passes, it is the whole change; of that the branch carries a pa
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import torch
@@ -21,9 +20,6 @@ __all__ = ["Conductance", "PathAttribution", "conductance"]
 # The doubling of the steps ends below this error, relative to the change of the logit, or where it helps no more.
 _ENOUGH = 0.04
 _HELPS = 0.9
-# Memory for the values of all taps in one chunk of steps; captum holds about six copies of them.
-_CHUNK_BYTES = 2**28
-_COPIES = 6
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +132,7 @@ def _split(
             target=target,
             n_steps=steps,
             method="riemann_trapezoid",
-            internal_batch_size=_chunk(network, x),
+            internal_batch_size=network.points_at_once(x),
         )
     except (RuntimeError, NotImplementedError) as error:
         reason = str(error).splitlines()[0][:200]
@@ -145,9 +141,3 @@ def _split(
     split = dict(zip(network.used, zip(sums[0::2], sums[1::2], strict=True), strict=True))
     found = [(unit, *split.get(unit, (0.0, 0.0))) for unit in network.units]
     return tuple(Conductance(unit.name, branch, total, total - difference) for unit, branch, total in found)
-
-
-def _chunk(network: TappedNetwork, x: Tensor) -> int:
-    """Return how many points of the line fit into a chunk; captum takes differences, so at least two."""
-    coordinates = 2 * sum(math.prod(unit.output_shape) for unit in network.units)
-    return max(2, min(64, _CHUNK_BYTES // (_COPIES * max(1, coordinates) * x.element_size())))

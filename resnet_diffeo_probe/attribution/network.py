@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -15,6 +16,9 @@ from resnet_diffeo_probe.units import Discovery, ResidualUnit
 __all__ = ["NotAttributableError", "TappedNetwork"]
 
 _READ = ("input", "branch", "sum")
+# Memory for what is held of all points that are run at a time: some six copies of the values of the taps.
+_CHUNK_BYTES = 2**30
+_COPIES = 6
 
 
 class NotAttributableError(DiffeoProbeError):
@@ -96,6 +100,18 @@ class TappedNetwork(nn.Module):
             return self._values[unit.name, place]
         finally:
             self._values.clear()
+
+    def points_at_once(self, x: Tensor) -> int:
+        """Return how many inputs may be differentiated at a time, from 3 to 64.
+
+        captum's conductance takes differences of neighbours on a line, and computes the ends of a chunk twice.
+
+        Args:
+            x: (batch, *shape) an input, for its dtype.
+        """
+        coordinates = 2 * sum(math.prod(unit.output_shape) for unit in self.units)
+        held = _COPIES * max(1, coordinates) * x.element_size()
+        return max(3, min(64, _CHUNK_BYTES // held))
 
     @contextmanager
     def without(self, unit: ResidualUnit) -> Iterator[None]:

@@ -170,7 +170,7 @@ def _frequency(graded: Sequence[float], units: int) -> str:
     said = {
         "more": "Units that are negative at more inputs carry more",
         "less": "Units that are negative at more inputs carry less",
-        "neither": "How often a unit is negative does not tell how much it carries",
+        "neither": "Whether units that are negative at more inputs carry more cannot be said",
     }[_direction(graded, 0.0)]
     return (
         f"{said}: the rank correlation over {units} units is {median} (median), "

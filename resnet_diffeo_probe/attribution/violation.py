@@ -24,9 +24,6 @@ __all__ = ["CLIPPING", "PixelMap", "clipped_energy", "clipped_energy_map"]
 #: Activations after the addition that set coordinates to a constant, with the interval that they leave as it is.
 CLIPPING: dict[str | None, tuple[float, float]] = {"relu": (0.0, float("inf")), "relu6": (0.0, 6.0)}
 
-# Points of the line that are run at a time.
-_CHUNK = 16
-
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PixelMap:
@@ -96,7 +93,7 @@ def clipped_energy_map(
         x.detach().clone().requires_grad_(),
         baseline,
         n_steps=steps,
-        internal_batch_size=_CHUNK,
+        internal_batch_size=network.points_at_once(x),
         return_convergence_delta=True,
     )
     return PixelMap(unit.name, "clipped_energy", values[0].detach(), value, start, float(delta))

@@ -214,6 +214,16 @@ def test_the_extent_keeps_to_the_operations(monkeypatch):
     assert len(extent_of(network, batch, Budget.FULL).inputs) == 1
 
 
+def test_maps_keep_to_the_operations(monkeypatch):
+    monkeypatch.setattr(
+        "resnet_diffeo_probe.analysis.attribution_extent._OPERATIONS", dict.fromkeys(Budget, 1.0)
+    )
+    stored = analyze(_net((1.0, 1.0)), _inputs(3), Settings(workers=1, budget=Budget.FULL)).result[
+        "attribution"
+    ]
+    assert len({(entry["unit"], entry["input"]) for entry in stored["maps"]}) == 1
+
+
 def test_folds_come_from_the_sum_maps():
     def verdict(unit, state, which="sum", **counts):
         return Verdict(unit, which, state, "", counts={"positive": 0, "negative": 0, **counts})

@@ -1,7 +1,5 @@
 """Conductance: known answers on linear networks, captum one tap at a time as the slow way, completeness."""
 
-import importlib
-
 import pytest
 import torch
 from captum.attr import LayerConductance
@@ -83,9 +81,8 @@ def test_chunks_change_nothing(classifier, images, tapped, monkeypatch):
     network = tapped(classifier(), images)
     baseline = torch.zeros_like(images[:1])
     whole = conductance(network, images[:1], baseline, 1, steps=20, most_steps=20)
-    # the function of the same name hides the module
-    module = importlib.import_module("resnet_diffeo_probe.attribution.conductance")
-    monkeypatch.setattr(module, "_CHUNK_BYTES", 1)
+    monkeypatch.setattr("resnet_diffeo_probe.attribution.network._CHUNK_BYTES", 1)
+    assert network.points_at_once(images) == 3
     parts = conductance(network, images[:1], baseline, 1, steps=20, most_steps=20)
     for a, b in zip(whole.units, parts.units, strict=True):
         assert a.branch == pytest.approx(b.branch, rel=1e-9)
