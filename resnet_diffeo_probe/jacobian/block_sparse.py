@@ -15,7 +15,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-__all__ = ["SharedBlockMatrix"]
+__all__ = ["IntArray", "SharedBlockMatrix", "expand_pairs", "on_device"]
 
 IntArray = npt.NDArray[np.int64]
 
@@ -96,7 +96,9 @@ class SharedBlockMatrix:
         pair = self.ids[left] * other.blocks.shape[0] + other.ids[right]
         distinct, pair_id = np.unique(pair, return_inverse=True)
         first, second = np.divmod(distinct, other.blocks.shape[0])
-        products = torch.matmul(self.blocks[torch.from_numpy(first)], other.blocks[torch.from_numpy(second)])
+        products = torch.matmul(
+            self.blocks[on_device(first, self.blocks)], other.blocks[on_device(second, other.blocks)]
+        )
         return SharedBlockMatrix.from_entries(
             products,
             self.rows[left],
@@ -114,9 +116,8 @@ class SharedBlockMatrix:
     def dense(self) -> Tensor:
         """Return the whole matrix, (pixels_out·C_out, pixels_in·C_in): for tests and small n."""
         full = self.blocks.new_zeros(self.pixels_out, self.channels_out, self.pixels_in, self.channels_in)
-        full[torch.from_numpy(self.rows), :, torch.from_numpy(self.cols), :] = self.blocks[
-            torch.from_numpy(self.ids)
-        ]
+        rows, cols, ids = (on_device(part, full) for part in (self.rows, self.cols, self.ids))
+        full[rows, :, cols, :] = self.blocks[ids]
         return full.reshape(self.pixels_out * self.channels_out, self.pixels_in * self.channels_in)
 
     def to(self, dtype: torch.dtype, device: torch.device) -> SharedBlockMatrix:
@@ -129,6 +130,11 @@ class SharedBlockMatrix:
             self.pixels_out,
             self.pixels_in,
         )
+
+
+def on_device(index: IntArray, like: Tensor) -> Tensor:
+    """Return an index worked out by numpy as a tensor beside `like`."""
+    return torch.from_numpy(np.ascontiguousarray(index)).to(like.device)
 
 
 def expand_pairs(inner: IntArray, start: IntArray) -> tuple[IntArray, IntArray]:
@@ -162,5 +168,5 @@ def _add_coinciding(blocks: Tensor, ids: IntArray, owner: IntArray, places: int)
     start = np.searchsorted(owner, np.arange(places + 1))
     members, entries = expand_pairs(representative.astype(np.int64), start)
     summed = blocks.new_zeros(representative.size, *blocks.shape[1:])
-    summed.index_add_(0, torch.from_numpy(members), blocks[torch.from_numpy(ids[entries])])
+    summed.index_add_(0, on_device(members, blocks), blocks[on_device(ids[entries], blocks)])
     return summed, group

@@ -144,7 +144,7 @@ def _example(branch: fx.GraphModule) -> Tensor:
     tensors = (*branch.parameters(), *branch.buffers())
     example = next((p for p in tensors if p.is_floating_point()), None)
     # without any parameter nothing says in which arithmetic to compute: in the more exact one
-    return torch.zeros((), dtype=torch.float64) if example is None else example.detach()
+    return torch.zeros((), dtype=torch.float64, device="cpu") if example is None else example.detach()
 
 
 class _ChainReader:

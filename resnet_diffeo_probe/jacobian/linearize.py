@@ -282,11 +282,13 @@ def _moves(segment: Segment, live: Tensor | None) -> Tensor:
         live: (P_in, C_in) booleans, None for all.
     """
     matrix = segment.matrix
-    touched = torch.zeros(matrix.pixels_out, matrix.channels_out, dtype=torch.float32)
+    # booleans as float32 on the CPU: it happens seldom, and only where something lies on a kink
+    touched = torch.zeros(matrix.pixels_out, matrix.channels_out, dtype=torch.float32, device="cpu")
     if live is None:
-        live = torch.ones(matrix.pixels_in, matrix.channels_in)
+        live = torch.ones(matrix.pixels_in, matrix.channels_in, device="cpu")
+    live = live.float().cpu()
     for index, used in enumerate((matrix.blocks != 0).float().cpu()):
         entries = np.flatnonzero(matrix.ids == index)
-        reached = live[torch.from_numpy(matrix.cols[entries])].float().cpu() @ used.mT
+        reached = live[torch.from_numpy(matrix.cols[entries])] @ used.mT
         touched.index_add_(0, torch.from_numpy(matrix.rows[entries]), reached)
     return (touched > 0).mT.reshape(1, *segment.out_shape).to(matrix.blocks.device)

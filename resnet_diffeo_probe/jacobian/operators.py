@@ -111,7 +111,7 @@ def _padded_sources(spatial: Shape, pad: Sequence[int], mode: str) -> IntArray:
     `pad` is in torch's order: (before, after) of the last axis first.
     """
     # float64 holds every index below 2^53; reflect and circular padding take no integers
-    index = torch.arange(1, 1 + math.prod(spatial), dtype=torch.float64).reshape(1, 1, *spatial)
+    index = torch.arange(1, 1 + math.prod(spatial), dtype=torch.float64, device="cpu").reshape(1, 1, *spatial)
     padded = F.pad(index, list(pad), mode=mode) if any(pad) else index
     return padded[0, 0].numpy().astype(np.int64) - 1
 
@@ -206,7 +206,7 @@ def _channel_scale(name: str, scale: Tensor, in_shape: Shape) -> LinearOperator:
         name,
         in_shape,
         in_shape,
-        apply=lambda v: v * column.to(v.dtype),
+        apply=lambda v: v * column.to(v),
         matrix=lambda: SharedBlockMatrix.diagonal(torch.diag(scale), pixel_count(in_shape)),
     )
 
@@ -218,7 +218,7 @@ def _scaling(
     if kwargs.get("rounding_mode") is not None:
         raise UnsupportedUnitError(f"'{name}' with rounding is not differentiable")
     if not isinstance(factor, Tensor):  # a Python number is a double: torch would make it a float32 tensor
-        factor = torch.tensor(factor, dtype=torch.float64)
+        factor = torch.tensor(factor, dtype=torch.float64, device="cpu")
     elif not factor.is_floating_point():
         factor = factor.to(torch.float64)
     if name in ("div", "true_divide"):
@@ -262,7 +262,7 @@ def _padding(name: str, args: Sequence[Any], kwargs: dict[str, Any], in_shape: S
 
     def matrix() -> SharedBlockMatrix:
         return SharedBlockMatrix.from_entries(
-            torch.eye(in_shape[0], dtype=torch.float64)[None],
+            torch.eye(in_shape[0], dtype=torch.float64, device="cpu")[None],
             seen,
             sources.reshape(-1)[seen],
             np.zeros(seen.size, dtype=np.int64),
@@ -319,22 +319,22 @@ def _resampling(name: str, args: Sequence[Any], kwargs: dict[str, Any], in_shape
         return function(v, *args, **kwargs)
 
     spatial = in_shape[1:]
-    out_spatial = tuple(apply(torch.zeros(1, 1, *spatial, dtype=torch.float64)).shape[2:])
+    out_spatial = tuple(apply(torch.zeros(1, 1, *spatial, dtype=torch.float64, device="cpu")).shape[2:])
 
     def matrix() -> SharedBlockMatrix:
         pixels = math.prod(spatial)
         rows, cols, values = [], [], []
         for start in range(0, pixels, _BASIS):
             count = min(_BASIS, pixels - start)
-            basis = torch.zeros(count, pixels, dtype=torch.float64)
-            basis[torch.arange(count), torch.arange(start, start + count)] = 1
+            basis = torch.zeros(count, pixels, dtype=torch.float64, device="cpu")
+            basis.diagonal(start).fill_(1)
             image = apply(basis.reshape(count, 1, *spatial)).reshape(count, -1)
             at = image.nonzero()
             cols.append(at[:, 0].numpy() + start)
             rows.append(at[:, 1].numpy())
             values.append(image[at[:, 0], at[:, 1]].numpy())
         weights, ids = np.unique(np.concatenate(values), return_inverse=True)
-        eye = torch.eye(in_shape[0], dtype=torch.float64)
+        eye = torch.eye(in_shape[0], dtype=torch.float64, device="cpu")
         return SharedBlockMatrix.from_entries(
             torch.from_numpy(weights)[:, None, None] * eye,
             np.concatenate(rows),

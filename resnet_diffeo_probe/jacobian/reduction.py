@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from resnet_diffeo_probe.jacobian.block_sparse import IntArray
+from resnet_diffeo_probe.jacobian.block_sparse import IntArray, on_device
 from resnet_diffeo_probe.jacobian.block_system import BlockSystem
 from resnet_diffeo_probe.jacobian.layout import CyclicProduct, Layout
 from resnet_diffeo_probe.jacobian.row_tiles import TileTable
@@ -100,7 +100,7 @@ class ReducedMatrix:
         """What each active coordinate adds to an index into a store, as a row and as a column; (order,) each."""
         channels, width = self.product.channels, self._table.width
         place, channel = self._active_places
-        in_row = torch.from_numpy(self.layout.place_in_row[self.layout.pixels]).to(self.device)[place]
+        in_row = on_device(self.layout.place_in_row[self.layout.pixels], self._own)[place]
         row = in_row * (width * channels**2) + channel * channels
         column = in_row * channels**2 + channel
         largest = int(np.diff(self.layout.starts).max(initial=0)) * width * channels**2

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from resnet_diffeo_probe.jacobian.block_sparse import IntArray, SharedBlockMatrix, expand_pairs
+from resnet_diffeo_probe.jacobian.block_sparse import IntArray, SharedBlockMatrix, expand_pairs, on_device
 from resnet_diffeo_probe.jacobian.layout import CyclicProduct
 
 __all__ = ["RowProduct"]
@@ -49,11 +49,10 @@ class RowProduct:
     """
 
     def __init__(self, product: CyclicProduct, pixels: IntArray) -> None:
-        first = product.factors[0]
-        self._device = first.blocks.device
+        self._first = first = product.factors[0]
         start = np.searchsorted(first.rows, np.arange(first.pixels_out + 1))
         rows, entries = expand_pairs(pixels, start)
-        self._first, self._ids = first, self._index(first.ids[entries])
+        self._ids = self._index(first.ids[entries])
         cols = first.cols[entries]
         steps = []
         for factor, stage in zip(product.factors[1:], product.between, strict=True):
@@ -78,7 +77,7 @@ class RowProduct:
         )
 
     def _index(self, values: IntArray) -> Tensor:
-        return torch.from_numpy(np.ascontiguousarray(values)).to(self._device)
+        return on_device(values, self._first.blocks)
 
     def blocks(self, derivatives: Mapping[int, Tensor]) -> Tensor:
         """Return the entries, (E, C, C).

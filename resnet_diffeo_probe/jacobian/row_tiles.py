@@ -10,10 +10,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from torch import Tensor
 
-from resnet_diffeo_probe.jacobian.block_sparse import IntArray, SharedBlockMatrix, expand_pairs
+from resnet_diffeo_probe.jacobian.block_sparse import IntArray, SharedBlockMatrix, expand_pairs, on_device
 from resnet_diffeo_probe.jacobian.layout import CyclicProduct, Layout
 from resnet_diffeo_probe.jacobian.row_products import RowProduct
 
@@ -69,7 +68,7 @@ class TileTable:
     def __init__(self, product: CyclicProduct, layout: Layout) -> None:
         self._layout, self._channels = layout, product.channels
         first = product.factors[0]
-        self.pixel_order = torch.from_numpy(layout.pixels).to(first.blocks.device)
+        self.pixel_order = on_device(layout.pixels, first.blocks)
         self._tiles: dict[tuple[int, int], list[Tile]] = {}
         self._store: Tensor | None = None
         self._moving: list[tuple[RowProduct, Tensor, int]] = []
@@ -128,10 +127,7 @@ class TileTable:
         if contents:
             ids = np.concatenate(contents)
             filled = np.flatnonzero(ids >= 0)
-            to_device = blocks.device
-            self._store[torch.from_numpy(filled).to(to_device)] = blocks[
-                torch.from_numpy(ids[filled]).to(to_device)
-            ]
+            self._store[on_device(filled, blocks)] = blocks[on_device(ids[filled], blocks)]
 
     def _move(self, products: Sequence[RowProduct]) -> None:
         """Give each entry of a product that changes with the input its place in a store of its own image row."""
@@ -145,7 +141,7 @@ class TileTable:
                 place[at] = total + offset
                 self._add(a, piece, total)
                 total += (piece.rows[1] - piece.rows[0]) * self.width
-            self._moving.append((product, torch.from_numpy(place).to(self.pixel_order.device), total))
+            self._moving.append((product, on_device(place, self.pixel_order), total))
 
     def _add(self, a: int, piece: _Piece, base: int) -> None:
         self._tiles.setdefault((a, piece.b), []).append(Tile(piece.rows, piece.cols, base))
