@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+import re
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import redirect_stderr, redirect_stdout
@@ -19,22 +20,8 @@ from resnet_diffeo_probe import __version__
 
 __all__ = ["env", "environment"]
 
-#: What a measurement rests on; versions are read without importing anything.
-_LIBRARIES = (
-    "torch",
-    "torchvision",
-    "captum",
-    "numpy",
-    "scipy",
-    "torchdiffeq",
-    "safetensors",
-    "pillow",
-    "matplotlib",
-    "jsonschema",
-    "jinja2",
-    "click",
-)
-_OPTIONAL = ("pandas", "timm", "transformers", "dask", "ray")
+#: What is found and used where it is installed.
+_OPTIONAL = ("pandas", "timm", "transformers", "distributed", "dask-jobqueue")
 _VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "CUDA_VISIBLE_DEVICES")
 
 
@@ -70,7 +57,7 @@ def environment() -> dict[str, Any]:
         "platform": platform.platform(),
         "cores": _tried(_cores),
         "memory_gib": _tried(_memory),
-        "libraries": {name: _version(name) for name in _LIBRARIES},
+        "libraries": _tried(_libraries),
         "optional": {name: _version(name) for name in _OPTIONAL},
         "linear_algebra": _tried(_linear_algebra),
         "devices": _tried(_devices),
@@ -80,6 +67,13 @@ def environment() -> dict[str, Any]:
 
 def _written(value: Any) -> str:
     return "not installed" if value is None else terminal.printable(str(value))
+
+
+def _libraries() -> dict[str, str | None]:
+    """Return the versions of what this package requires, by its own metadata; nothing is imported."""
+    required = metadata.requires("resnet-diffeo-probe") or []
+    names = [re.split(r"[^\w.-]", line, maxsplit=1)[0] for line in required if "extra ==" not in line]
+    return {name: _version(name) for name in names}
 
 
 def _version(name: str) -> str | None:
