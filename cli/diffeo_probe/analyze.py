@@ -12,7 +12,8 @@ import click
 
 from diffeo_probe import terminal
 from diffeo_probe.configured import ConfiguredCommand
-from diffeo_probe.folder import prepare_folder, writing
+from diffeo_probe.folder import Earlier, prepare_folder
+from diffeo_probe.interruption import patient_stop
 from diffeo_probe.options import (
     GATES,
     PATH,
@@ -22,9 +23,13 @@ from diffeo_probe.options import (
     preprocessing_options,
     thresholds_of,
 )
+from diffeo_probe.results import reuse_in_words, tell, write
+from diffeo_probe.run_record import Log, Observer, write_run
+from resnet_diffeo_probe import __version__
+from resnet_diffeo_probe.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from resnet_diffeo_probe.analysis.analyze import Analysis
+    from resnet_diffeo_probe.inputs import Inputs
 
 __all__ = ["analyze", "run_analysis"]
 
@@ -73,6 +78,13 @@ _SKIPPED_SHOWN = 5
     help="Arithmetic of every measure.",
 )
 @click.option(
+    "--device",
+    default="cpu",
+    show_default=True,
+    metavar="DEVICE",
+    help="Where Jacobians are eliminated: cpu, cuda, cuda:N, or auto for a GPU where there is one.",
+)
+@click.option(
     "--seed",
     type=int,
     default=0,
@@ -96,7 +108,12 @@ _SKIPPED_SHOWN = 5
     help="Memory that all factors held at one time may take; default: three quarters of the machine's.",
 )
 @click.option("--out", type=PATH, help="Output folder; default: a new one named after the model.")
-@click.option("--overwrite", is_flag=True, help="Replace the results in --out.")
+@click.option("--overwrite", is_flag=True, help="Replace the results in --out; what was measured is lost.")
+@click.option(
+    "--resume",
+    is_flag=True,
+    help="Go on in the --out of a run that was interrupted: what it measured is not measured again.",
+)
 @click.option(
     "--thresholds",
     type=PATH,
@@ -114,6 +131,9 @@ _SKIPPED_SHOWN = 5
 )
 def analyze(model: str, **options: Any) -> int:
     """Measure every residual unit of MODEL and write report.html, result.json and units.csv.
+
+    Every measurement is committed to measurements.sqlite as it is made. Ctrl-C once finishes those in progress and
+    writes the report of what there is; twice stops at once. Either way, --resume goes on.
 
     MODEL is a state dict (.pt, .pth, .th, .safetensors), an exported program (.pt2), or with --trust-pickle a
     whole pickled module.
@@ -149,8 +169,10 @@ def run_analysis(
     out: str | None,
     overwrite: bool,
     fail_on: str,
+    resume: bool = False,
     thresholds: str | None = None,
     baseline: str = "zero",
+    device: str = "cpu",
     recorded: tuple[str, str] | None = None,
 ) -> int:
     """Load, measure, judge, write; return the exit code.
@@ -159,11 +181,13 @@ def run_analysis(
     """
     # what can be refused is refused before torch is loaded and anything is computed
     limits = thresholds_of(thresholds)
-    folder = prepare_folder(out, Path(model), overwrite=overwrite) if out is not None else None
+    earlier = _earlier(out, resume=resume, overwrite=overwrite)
+    folder = prepare_folder(out, Path(model), earlier) if out is not None else None
     from resnet_diffeo_probe.analysis.analyze import analyze as analyze_model
     from resnet_diffeo_probe.analysis.gate import INTERRUPTED, exit_code
     from resnet_diffeo_probe.analysis.plan import Plan, Settings
     from resnet_diffeo_probe.analysis.quantities import Budget
+    from resnet_diffeo_probe.analysis.store import Store
     from resnet_diffeo_probe.analysis.thresholds import require_units
     from resnet_diffeo_probe.attribution import Baseline
     from resnet_diffeo_probe.inputs import read_inputs
@@ -178,6 +202,7 @@ def run_analysis(
         workers=workers,
         max_bytes=None if max_memory is None else max_memory * 2**30,
         baseline=Baseline(baseline),
+        device=device,
     )
     loaded = load(model, arch=arch, trust_pickle=trust_pickle)
     for note in loaded.notes:
@@ -188,102 +213,115 @@ def run_analysis(
         batch = replace(batch, source=recorded[1])
     if labels == "none":
         batch = replace(batch, labels=None, classes=None)
+    _tell_of_inputs(batch)
+    if folder is None:
+        folder = prepare_folder(None, Path(model), earlier)
+
+    options = {
+        "model": model,
+        "arch": arch,
+        "inputs": inputs,
+        "count": count,
+        "labels": labels,
+        "preset": preset,
+        "mean": None if mean is None else list(mean),
+        "std": None if std is None else list(std),
+        "size": list(size) if isinstance(size, tuple) else size,
+        "units": list(units),
+        "budget": budget,
+        "dtype": dtype,
+        "device": device,
+        "seed": seed,
+        "baseline": baseline,
+        "thresholds": thresholds,
+        "fail_on": fail_on,
+    }
+    with (
+        Store(folder, resume=resume, replace=overwrite) as store,
+        Log(folder) as log,
+        terminal.progress_display() as show,
+    ):
+        seen = Observer(show, log)
+
+        def announce(plan: Plan) -> None:
+            require_units(limits, [planned.unit.name for planned in plan.units])
+            about = (
+                f"{loaded.architecture}: {len(plan.units)} residual units, "
+                f"determinants of {sum(p.jacobian is not None for p in plan.units)} of them at "
+                f"{len(batch.names)} input{'' if len(batch.names) == 1 else 's'}"
+            )
+            click.echo(terminal.printable(about), err=True)
+            # from here on the folder is this process's own
+            store.hold()
+            log.line(f"diffeo-probe {__version__}: {command}")
+            log.line(about)
+            if recorded is None:
+                # consent to run a file's code is given by whoever runs it, and not by a file
+                as_typed = {"measures": measures, "workers": workers, "max_memory": max_memory}
+                write_run(options | as_typed, folder)
+
+        analysis = analyze_model(
+            loaded,
+            batch,
+            settings,
+            command=command,
+            configuration=options
+            | {
+                "trust_pickle": trust_pickle,
+                "measures": list(settings.quantities),
+                "workers": settings.threads,
+                "max_memory_gib": round(settings.memory / 2**30, 2),
+            }
+            | ({} if recorded is None else {"model": recorded[0], "inputs": recorded[1]}),
+            thresholds=limits,
+            store=store,
+            stop=patient_stop(log),
+            progress=seen.measured,
+            planned=announce,
+            stale=seen.stale,
+            proven=seen.proven,
+        )
+        if resume:
+            seen.note(reuse_in_words(analysis.reuse))
+        write(analysis, folder)
+        code = INTERRUPTED if analysis.interrupted else exit_code(analysis.result, fail_on, limits)
+        log.line(f"{'interrupted' if analysis.interrupted else 'done'}: exit code {code}")
+    tell(analysis, folder)
+    if analysis.interrupted:
+        terminal.hint(
+            "interrupted: the report holds what was measured until then; "
+            f"--out {folder} --resume goes on from there"
+        )
+    return code
+
+
+def _tell_of_inputs(batch: Inputs) -> None:
     for note in batch.notes:
         terminal.hint(note)
     for name, reason in batch.skipped[:_SKIPPED_SHOWN]:
         terminal.hint(f"skipped {name}: {reason}")
     if (more := len(batch.skipped) - _SKIPPED_SHOWN) > 0:
         terminal.hint(f"skipped {more} more files: the report lists them")
-    if folder is None:
-        folder = prepare_folder(None, Path(model), overwrite=overwrite)
 
-    def announce(plan: Plan) -> None:
-        require_units(limits, [planned.unit.name for planned in plan.units])
-        click.echo(
-            f"{terminal.printable(loaded.architecture)}: {len(plan.units)} residual units, "
-            f"determinants of {sum(p.jacobian is not None for p in plan.units)} of them at "
-            f"{len(batch.names)} input{'' if len(batch.names) == 1 else 's'}",
-            err=True,
+
+def _earlier(out: str | None, *, resume: bool, overwrite: bool) -> Earlier:
+    """Return what becomes of an earlier analysis in the output folder.
+
+    Raises:
+        ConfigurationError: the options contradict each other.
+    """
+    if resume and overwrite:
+        raise ConfigurationError(
+            "--resume and --overwrite are given together",
+            why="one keeps what was measured, the other throws it away",
+            fix="leave one of the two out",
         )
-
-    with terminal.progress_display() as show:
-        analysis = analyze_model(
-            loaded,
-            batch,
-            settings,
-            command=command,
-            configuration={
-                "model": model if recorded is None else recorded[0],
-                "arch": arch,
-                "trust_pickle": trust_pickle,
-                "inputs": inputs if recorded is None else recorded[1],
-                "count": count,
-                "labels": labels,
-                "preset": preset,
-                "mean": None if mean is None else list(mean),
-                "std": None if std is None else list(std),
-                "size": list(size) if isinstance(size, tuple) else size,
-                "units": list(units),
-                "measures": list(settings.quantities),
-                "budget": budget,
-                "dtype": dtype,
-                "seed": seed,
-                "baseline": baseline,
-                "workers": settings.threads,
-                "max_memory_gib": round(settings.memory / 2**30, 2),
-                "thresholds": thresholds,
-                "fail_on": fail_on,
-            },
-            thresholds=limits,
-            progress=show.measured,
-            planned=announce,
-            proven=show.proven,
+    if resume and out is None:
+        raise ConfigurationError(
+            "--resume does not say where to go on",
+            why="without --out every run has a new folder",
+            fix="--out with the folder of the run that was interrupted",
         )
-    _write(analysis, folder)
-    _tell(analysis, folder)
-    if analysis.interrupted:
-        terminal.hint("interrupted: the report holds what was measured until then")
-        return INTERRUPTED
-    return exit_code(analysis.result, fail_on, limits)
-
-
-def _write(analysis: Analysis, folder: Path) -> None:
-    from resnet_diffeo_probe.report import render, units_csv
-
-    with writing(folder):
-        folder.mkdir(parents=True, exist_ok=True)
-        analysis.save(folder / "result.json")
-        pairs = folder / "witnesses"
-        for stale in pairs.glob("*.npz"):  # of an earlier analysis in this folder
-            stale.unlink()
-        analysis.save_witnesses(pairs)
-        (folder / "units.csv").write_text(units_csv(analysis.result), encoding="utf-8", newline="")
-        render(analysis.result, path=folder / "report.html")
-
-
-def _tell(analysis: Analysis, folder: Path) -> None:
-    """Print the verdicts and where the report is: the results, and so to standard output."""
-    if correct := analysis.result["inputs"]["accuracy"]:
-        click.echo(
-            f"accuracy on these inputs: {correct['correct']} of {correct['total']} "
-            f"({correct['correct'] / correct['total']:.0%})"
-        )
-    of_units = [v for v in analysis.verdicts if v.unit is not None and v.map == "sum"]
-    width = max((len(terminal.printable(str(v.unit))) for v in of_units), default=0)
-    for verdict in of_units:
-        name = terminal.printable(str(verdict.unit)).ljust(width)
-        click.echo(f"{name}  {_STATES[verdict.state.value]:<22}  {terminal.printable(verdict.sentence)}")
-    for verdict in analysis.verdicts:
-        if verdict.unit is None:
-            click.echo(terminal.printable(verdict.sentence))
-    click.echo(f"report: {terminal.printable(str(folder / 'report.html'))}")
-
-
-_STATES = {
-    "certified_injective": "CERTIFIED INJECTIVE",
-    "not_injective_proven": "NOT INJECTIVE (PROVEN)",
-    "no_violation_found": "NO VIOLATION FOUND",
-    "not_applicable": "NOT APPLICABLE",
-    "undetermined": "UNDETERMINED",
-    "not_run": "NOT RUN",
-}
+    if resume:
+        return Earlier.GO_ON
+    return Earlier.REPLACE if overwrite else Earlier.REFUSE

@@ -5,38 +5,54 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from enum import Enum, auto
 from pathlib import Path
 
 from resnet_diffeo_probe.errors import OutputError
 
-__all__ = ["FILES", "prepare_folder", "writing"]
+__all__ = ["FILES", "Earlier", "prepare_folder", "writing"]
 
-#: What an analysis writes.
-FILES = ("report.html", "result.json", "units.csv")
+#: What an analysis writes and does not replace unasked.
+FILES = ("report.html", "result.json", "units.csv", "measurements.sqlite")
 
 
-def prepare_folder(out: str | None, model: Path, *, overwrite: bool) -> Path:
+class Earlier(Enum):
+    """What becomes of an analysis that is in the folder already."""
+
+    REFUSE = auto()
+    GO_ON = auto()
+    REPLACE = auto()
+
+
+def prepare_folder(out: str | None, model: Path, earlier: Earlier) -> Path:
     """Make sure that the output folder can be written, and leave nothing behind.
 
     Args:
         out: what the user asked for; None: a new folder named after the model.
         model: the model file.
-        overwrite: whether results of an earlier analysis may be replaced.
+        earlier: what becomes of results that are there.
 
     Returns:
         The folder, which may not exist yet.
 
     Raises:
-        OutputError: it cannot be written, or holds the results of another analysis.
+        OutputError: it cannot be written, holds the results of another analysis, or none to go on with.
     """
     folder = Path(out).expanduser() if out is not None else _new_folder(model)
     there = [name for name in FILES if (folder / name).exists()]
-    if there and not overwrite:
+    if there and earlier is Earlier.REFUSE:
         raise OutputError(
             f"{folder} holds the results of an earlier analysis",
             why=f"{', '.join(there)} would be replaced",
-            fix="--overwrite to replace them, or another --out",
+            fix="--overwrite to replace them, --resume to go on with what was measured, or another --out",
             code="output-exists",
+        )
+    if earlier is Earlier.GO_ON and FILES[-1] not in there:
+        raise OutputError(
+            f"{folder} has no {FILES[-1]}: there is nothing to go on with",
+            why="measurements are kept from the first finished one on",
+            fix="leave --resume out, or give the --out of the run that was interrupted",
+            code="nothing-to-resume",
         )
     missing = [part for part in (folder, *folder.parents) if not part.exists()]
     probe = folder / ".diffeo-probe-write-test"

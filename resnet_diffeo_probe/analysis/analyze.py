@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,8 @@ from resnet_diffeo_probe.analysis.pictures import pictures_json
 from resnet_diffeo_probe.analysis.placement import references_json, refinement_json
 from resnet_diffeo_probe.analysis.plan import Plan, Settings, make_plan, prepared
 from resnet_diffeo_probe.analysis.proving import pair_in_pixels, prove_units
-from resnet_diffeo_probe.analysis.run import Measured, Progress, run_plan
+from resnet_diffeo_probe.analysis.pulling_back import pullback_json
+from resnet_diffeo_probe.analysis.run import Measured, Progress, Reuse, run_plan
 from resnet_diffeo_probe.analysis.schema import SCHEMA_VERSION, validate, write_result
 from resnet_diffeo_probe.analysis.store import Store
 from resnet_diffeo_probe.analysis.stored import (
@@ -62,7 +63,7 @@ class Analysis:
         witnesses: pairs of points with one image, each checked through the user's own module.
         pixel_pair: two images with the same features, where they were looked for and found.
         interrupted: whether the user stopped it before the end.
-        reused: pairs of unit and input that were measured by an earlier run.
+        reuse: what of it was measured by an earlier run.
     """
 
     result: dict[str, Any]
@@ -70,7 +71,7 @@ class Analysis:
     witnesses: tuple[Witness, ...]
     pixel_pair: PixelPair | None
     interrupted: bool
-    reused: int = 0
+    reuse: Reuse = field(default_factory=Reuse)
 
     @property
     def complete(self) -> bool:
@@ -169,7 +170,9 @@ def analyze(
         witnesses = tuple(w for p in proofs.values() for w in p.witnesses)
         attribution: dict[str, Any] | None = None
         pictures: dict[str, Any] | None = None
+        pulled: dict[str, Any] | None = None
         with _kept_at_interrupt(measured):
+            pulled = pullback_json(exact, plan, measured, batch)
             attribution = attribution_json(discovery, exact, plan, measured, verdicts, batch)
             pictures = pictures_json(exact, plan, measured, batch, witnesses, in_pixels, verdicts)
     units, rows = [unit_json(p, measured, batch) for p in plan.units], rows_json(measured)
@@ -183,7 +186,7 @@ def analyze(
             "seconds": round(time.perf_counter() - clock, 3),
             "seed": settings.seed,
             "dtype": settings.dtype,
-            "device": "cpu",
+            "device": settings.device,
             "configuration": dict(configuration or configuration_of(settings)),
             "environment": environment_of(settings),
         },
@@ -200,12 +203,13 @@ def analyze(
         "references": references_json(units, rows),
         "refinement": refinement,
         "pixel_pair": pixel_pair_json(in_pixels),
+        "pullback": pulled,
         "attribution": attribution,
         "pictures": pictures,
     }
     validate(result)
     pair = in_pixels if isinstance(in_pixels, PixelPair) and in_pixels.is_proof else None
-    return Analysis(result, verdicts, witnesses, pair, measured.interrupted, measured.reused)
+    return Analysis(result, verdicts, witnesses, pair, measured.interrupted, measured.reuse)
 
 
 @contextmanager

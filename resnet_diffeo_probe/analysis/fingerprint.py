@@ -19,10 +19,11 @@ from resnet_diffeo_probe.units import Discovery
 
 __all__ = ["Study", "input_fingerprint", "study_of"]
 
-# What changes which units are measured, how many at a time and whether there is room, but no number of any. Every
+# What changes which units are measured, how many at a time, whether there is room and what is attributed, but no
+# measurement. Every
 # other setting, also one that is added later, counts as one that does: budget and measures decide how far eigenvalues
 # are counted, and the count checks the sign.
-_CHANGES_NO_NUMBER = frozenset({"units", "workers", "max_bytes"})
+_CHANGES_NO_NUMBER = frozenset({"units", "workers", "max_bytes", "baseline"})
 
 
 @dataclass(frozen=True, slots=True)

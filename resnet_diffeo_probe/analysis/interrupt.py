@@ -20,14 +20,18 @@ class Stop:
     """What becomes of an interrupt while an analysis runs.
 
     Args:
+        heard: called at the first interrupt while something is being finished, in the signal handler.
         at_once: called at the second interrupt, in the signal handler; by default it raises a `KeyboardInterrupt`.
 
     Attributes:
         requested: whether there was an interrupt.
     """
 
-    def __init__(self, at_once: Callable[[], None] = _raise) -> None:
+    def __init__(
+        self, *, heard: Callable[[], None] | None = None, at_once: Callable[[], None] = _raise
+    ) -> None:
         self.requested = False
+        self._heard = heard
         self._at_once = at_once
         self._finish: Callable[[], None] | None = None
 
@@ -62,4 +66,6 @@ class Stop:
         self.requested = True
         if self._finish is None:
             raise KeyboardInterrupt
+        if self._heard is not None:
+            self._heard()
         self._finish()

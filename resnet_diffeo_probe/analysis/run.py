@@ -24,7 +24,7 @@ from resnet_diffeo_probe.inputs import Inputs
 from resnet_diffeo_probe.jacobian.measures import JACOBIAN_QUANTITIES
 from resnet_diffeo_probe.units import Discovery
 
-__all__ = ["Measured", "Progress", "run_plan"]
+__all__ = ["Measured", "Progress", "Reuse", "run_plan"]
 
 _FAILED = (Status.NOT_RUN, Status.ERROR)
 
@@ -55,6 +55,23 @@ class Progress:
 
 
 @dataclass
+class Reuse:
+    """Pairs of unit and input, by where their measurements come from.
+
+    Attributes:
+        reused: measured by an earlier run.
+        changed: measured again because the input of that name is another one.
+        retried: measured again because they failed, or may do better with more memory.
+        new: measured for the first time.
+    """
+
+    reused: int = 0
+    changed: int = 0
+    retried: int = 0
+    new: int = 0
+
+
+@dataclass
 class Measured:
     """What was measured.
 
@@ -63,18 +80,14 @@ class Measured:
         nonnegative: unit -> input -> whether the unit's input has no negative coordinate.
         seconds: unit -> time of its measurements.
         interrupted: whether the user stopped the run.
-        reused: pairs of unit and input that an earlier run measured.
-        changed: pairs measured again because the input of that name is another one.
-        retried: pairs measured again because they failed before.
+        reuse: what of it is from an earlier run.
     """
 
     rows: dict[str, dict[str, dict[str, Finding]]] = field(default_factory=dict)
     nonnegative: dict[str, dict[str, bool]] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
     interrupted: bool = False
-    reused: int = 0
-    changed: int = 0
-    retried: int = 0
+    reuse: Reuse = field(default_factory=Reuse)
 
 
 def run_plan(
@@ -178,18 +191,18 @@ class _Run:
             self.measured.rows[unit] = {n: rows[n] for n in self._inputs.names if n in rows}
 
     def _reuse(self, store: Store, unit_plan: UnitPlan, name: str, digest: str) -> bool:
-        kept = store.find(unit_plan.unit.name, name)
+        kept, reuse = store.find(unit_plan.unit.name, name), self.measured.reuse
         if kept is None:
-            return False
-        if kept.input_sha256 != digest:
-            self.measured.changed += 1
-            return False
-        if _worth_retrying(kept, self._allowed):
-            self.measured.retried += 1
-            return False
-        self.measured.reused += 1
-        self._record(kept.outcome, reused=True)
-        return True
+            reuse.new += 1
+        elif kept.input_sha256 != digest:
+            reuse.changed += 1
+        elif _worth_retrying(kept, self._allowed):
+            reuse.retried += 1
+        else:
+            reuse.reused += 1
+            self._record(kept.outcome, reused=True)
+            return True
+        return False
 
     def _record(self, outcome: Outcome, *, reused: bool) -> None:
         measured = self.measured

@@ -17,6 +17,7 @@ from filelock import FileLock, Timeout
 
 from resnet_diffeo_probe.analysis.fingerprint import Study
 from resnet_diffeo_probe.analysis.pair import Outcome
+from resnet_diffeo_probe.analysis.schema import ResultError, validate_row
 from resnet_diffeo_probe.errors import OutputError
 from resnet_diffeo_probe.finding import Evidence, Finding, Status
 
@@ -73,11 +74,13 @@ class Store:
     Args:
         folder: the output folder.
         resume: whether measurements that are there are gone on with; else there must be none.
+        replace: whether measurements that are there are thrown away.
     """
 
-    def __init__(self, folder: Path, *, resume: bool = False) -> None:
+    def __init__(self, folder: Path, *, resume: bool = False, replace: bool = False) -> None:
         self.folder = folder
         self.resume = resume
+        self.replace = replace
         self._lock = FileLock(folder / LOCK, timeout=0, thread_local=False)
         self._connection: sqlite3.Connection | None = None
         self._study = 0
@@ -172,6 +175,9 @@ class Store:
             key, digest, nonnegative, seconds, allowed = pair
             rows = self._open.execute(f"SELECT {_COLUMNS} FROM measurements WHERE pair = ?", (key,))  # noqa: S608
             findings = {str(row[0]): _finding(*row[1:]) for row in rows}
+            for quantity, finding in findings.items():
+                # one row that no result can hold would spoil it at the very end of the run
+                validate_row({"unit": unit, "input": name, "quantity": quantity, **finding.to_json()})
             outcome = Outcome(unit, name, findings, bool(nonnegative), _number(seconds))
             return Kept(outcome, str(digest), _number(allowed))
 
@@ -211,6 +217,10 @@ class Store:
                 fix="another --out",
                 code="store-unusable",
             )
+        if self.replace:
+            with self._explained("replaced"):
+                for suffix in ("", "-wal", "-shm", "-journal"):
+                    self.path.with_name(FILE + suffix).unlink(missing_ok=True)
         there = self.path.exists() and self.path.stat().st_size > 0
         if self.resume and not there:
             raise StoreError(
@@ -269,9 +279,23 @@ class Store:
             yield
         except sqlite3.Error as error:
             raise self._error(verb, error) from error
-        except (ValueError, TypeError, KeyError, OverflowError) as error:
+        except OSError as error:
             raise StoreError(
-                f"{self.path} holds what is no measurement: {error}",
+                f"{self.path} cannot be {verb}: {error.strerror or error}",
+                fix="--out with a folder of your own",
+                code="output-not-writable",
+            ) from error
+        except (
+            ValueError,
+            TypeError,
+            KeyError,
+            AttributeError,
+            OverflowError,
+            RecursionError,
+            ResultError,
+        ) as error:
+            raise StoreError(
+                f"{self.path} holds what is no measurement: {getattr(error, 'what', error)}",
                 why="it was changed by another program, or is damaged",
                 fix="--overwrite to measure again, or another --out",
                 code="store-unusable",
