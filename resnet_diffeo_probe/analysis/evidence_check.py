@@ -35,6 +35,7 @@ def broken_evidence(result: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
             yield f"certificates[{index}].input", f"{certificate['input']!r} is not in inputs.names"
     yield from _broken_pictures(result.get("pictures") or {}, units, inputs)
     yield from _broken_attribution(result.get("attribution") or {}, units, inputs)
+    yield from _broken_pullback(result.get("pullback") or {}, units, inputs)
     yield from _twice(result, "references", ("unit",))
     yield from _twice(result, "refinement", ("unit", "scheme", "steps"))
 
@@ -66,6 +67,17 @@ def _broken_attribution(
         for name in judged.get(key, ()):
             if name not in units:
                 yield f"attribution.relevance.{key}", f"{name!r} is not in units"
+
+
+def _broken_pullback(
+    pullback: Mapping[str, Any], units: set[str], inputs: set[str | None]
+) -> Iterator[tuple[str, str]]:
+    if pullback and pullback["input"] not in inputs:
+        yield "pullback.input", f"{pullback['input']!r} is not in inputs.names"
+    for index, depth in enumerate(pullback.get("depths", ())):
+        if depth["unit"] not in units:
+            yield f"pullback.depths[{index}].unit", f"{depth['unit']!r} is not in units"
+    yield from ((f"pullback.{place}", problem) for place, problem in _twice(pullback, "depths", ("unit",)))
 
 
 def _twice(result: Mapping[str, Any], part: str, keys: tuple[str, ...]) -> Iterator[tuple[str, str]]:

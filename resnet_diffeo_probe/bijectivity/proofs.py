@@ -104,6 +104,10 @@ def prove(
         sigma = rows.get(name, {}).get("sigma_min")
         known = None if sigma is None or sigma.value is None else float(sigma.value)
         row = proofs.findings.setdefault(name, {})
+        if not bool(torch.isfinite(x).all() & torch.isfinite(jacobian.at(x).branch_output).all()):
+            reason = "the unit's input, or what its branch makes of it, holds NaN or infinity"
+            row |= dict.fromkeys(PROOF_QUANTITIES, Finding.missing(Status.ERROR, reason))
+            continue
 
         def inverse(x: Tensor = x, name: str = name, known: float | None = known) -> dict[str, Finding]:
             found = inverse_consistency(
@@ -209,4 +213,8 @@ def _radius_finding(certificate: LocalCertificate) -> Finding:
     about = f"{certificate.criterion}; limited by {certificate.limited_by}; {certificate.arithmetic}"
     if certificate.radius is None:
         return Finding.missing(Status.INFINITE, about, Evidence.CERTIFIED)
+    if not math.isfinite(certificate.radius):
+        return Finding.missing(
+            Status.ERROR, "the input, or what the branch makes of it, holds NaN or infinity"
+        )
     return Finding(certificate.radius, Evidence.CERTIFIED, dtype="float64", reason=about)
