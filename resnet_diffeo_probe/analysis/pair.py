@@ -78,7 +78,7 @@ def measure_pair(plan: Plan, unit_plan: UnitPlan, name: str, seen: UnitActivatio
         )
         if unit_plan.jacobian is not None:
             found |= measure(
-                unit_plan.jacobian,
+                unit_plan.accelerated or unit_plan.jacobian,
                 seen.input,
                 quantities,
                 max_bytes=plan.settings.memory / plan.settings.threads,

@@ -16,6 +16,7 @@ from resnet_diffeo_probe.analysis.quantities import DETAILED, QUANTITIES, Budget
 from resnet_diffeo_probe.attribution.baseline import Baseline
 from resnet_diffeo_probe.errors import ConfigurationError, NoUnitError, UnsupportedUnitError
 from resnet_diffeo_probe.jacobian import UnitJacobian
+from resnet_diffeo_probe.jacobian.device import compute_device, device_memory
 from resnet_diffeo_probe.units import Discovery, ResidualUnit
 
 __all__ = ["ESTIMATE", "Plan", "Settings", "UnitPlan", "make_plan", "prepared"]
@@ -38,6 +39,8 @@ class Settings:
         max_bytes: memory that the factors of all measurements in progress may take, an equal share for each worker;
             None for three quarters of the machine's.
         baseline: what inputs are compared with where predictions and violations are attributed.
+        device: where Jacobians are eliminated: `"auto"`, `"cpu"`, `"cuda"` or `"cuda:N"`. Everything else, proofs and
+            their checks included, stays on the CPU.
     """
 
     units: tuple[str, ...] = ()
@@ -48,6 +51,7 @@ class Settings:
     workers: int | None = None
     max_bytes: float | None = None
     baseline: Baseline = Baseline.ZERO
+    device: str = "cpu"
 
     def __post_init__(self) -> None:
         if unknown := [m for m in self.measures if m not in QUANTITIES]:
@@ -91,7 +95,9 @@ class Settings:
     @property
     def memory(self) -> float:
         """Bytes that the factors may take."""
-        return self.max_bytes if self.max_bytes is not None else 0.75 * physical_memory()
+        if self.max_bytes is not None:
+            return self.max_bytes
+        return 0.75 * (device_memory(compute_device(self.device)) or physical_memory())
 
     @property
     def threads(self) -> int:
@@ -123,6 +129,7 @@ class UnitPlan:
     Attributes:
         unit: the unit, in the dtype of the analysis.
         jacobian: prepared for exact measures; None where there are none.
+        accelerated: the same on the GPU that was asked for; None on the CPU.
         not_applicable: why the unit has no Jacobian determinant, else None.
         not_run: why it is left out, else None.
         estimated: why no exact method takes it, so that what products tell is estimated; else None.
@@ -135,6 +142,7 @@ class UnitPlan:
     not_run: str | None = None
     estimated: str | None = None
     about: dict[str, Any] = field(default_factory=dict)
+    accelerated: UnitJacobian | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -154,8 +162,9 @@ def make_plan(discovery: Discovery, settings: Settings) -> Plan:
 
     Raises:
         NoUnitError: the network has no residual unit.
-        ConfigurationError: the patterns match no unit.
+        ConfigurationError: the patterns match no unit, or the device is not there.
     """
+    compute_device(settings.device)
     if not discovery.units:
         raise NoUnitError(
             "no residual unit was found in this network",
@@ -187,6 +196,11 @@ def prepared(plan: Plan) -> Plan:
         if unit_plan.jacobian is not None:
             try:
                 unit_plan.jacobian.prepare()
+                device = compute_device(plan.settings.device)
+                if device.type != "cpu":
+                    accelerated = UnitJacobian(unit_plan.unit, device)
+                    accelerated.prepare()
+                    unit_plan = replace(unit_plan, accelerated=accelerated)  # noqa: PLW2901
             except Exception as error:  # whatever is wrong with one unit, the others go on
                 unit_plan = replace(unit_plan, jacobian=None, not_run=_reason(error))  # noqa: PLW2901
         units.append(unit_plan)

@@ -139,6 +139,7 @@ def configuration_of(settings: Settings) -> dict[str, Any]:
         "measures": list(settings.quantities),
         "budget": settings.budget.value,
         "dtype": settings.dtype,
+        "device": settings.device,
         "seed": settings.seed,
         "workers": settings.threads,
         "max_bytes": settings.memory,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from dataclasses import dataclass
 from typing import Protocol
@@ -68,6 +69,7 @@ class UnitJacobian:
 
     Args:
         unit: a dimension-preserving unit; its parameters decide dtype and device.
+        device: where to compute instead, on a copy of the branch; inputs are moved there.
 
     A branch that cannot be taken apart is differentiated coordinate by coordinate where it has few of them.
 
@@ -75,7 +77,7 @@ class UnitJacobian:
         UnsupportedUnitError: the unit changes the dimension, or its branch is not a chain of known operations.
     """
 
-    def __init__(self, unit: Unit) -> None:
+    def __init__(self, unit: Unit, device: torch.device | None = None) -> None:
         if not unit.preserves_dimension:
             raise UnsupportedUnitError(
                 f"unit {unit.name} changes the dimension: its Jacobian has no determinant",
@@ -83,15 +85,15 @@ class UnitJacobian:
             )
         self.name = unit.name
         self.shape = unit.input_shape
-        self.branch = unit.branch
+        self.branch = unit.branch if device is None else copy.deepcopy(unit.branch).to(device)
         self.not_read: str | None = None  # why the branch was not taken apart
         try:
-            self.chain: BranchChain = read_chain(unit.branch, unit.input_shape)
+            self.chain: BranchChain = read_chain(self.branch, unit.input_shape)
         except UnsupportedUnitError as error:
             if math.prod(unit.input_shape) > _DENSE_DIMENSION:
                 raise
             self.not_read = error.what
-            self.chain = dense_chain(unit.branch, unit.input_shape)
+            self.chain = dense_chain(self.branch, unit.input_shape)
         if not self.not_read and self.chain.segments[-1].out_shape != self.shape:
             raise UnsupportedUnitError(
                 f"unit {unit.name}: the branch gives another shape than the unit takes"

@@ -10,8 +10,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, fx
 
+from resnet_diffeo_probe.errors import ConfigurationError
 from resnet_diffeo_probe.finding import Status
 from resnet_diffeo_probe.jacobian import UnitJacobian, determinant
+from resnet_diffeo_probe.jacobian.device import compute_device, device_memory
 from resnet_diffeo_probe.jacobian.spectrum import smallest_singular_value
 
 D = torch.float64
@@ -23,10 +25,14 @@ def tensor(*shape: int, scale: float = 0.3, seed: int = 0) -> Tensor:
 
 
 def conv(c_out: int, c_in: int, *kernel: int, seed: int = 0, **kwargs: Any) -> Any:
-    return {1: torch.conv1d, 2: torch.conv2d, 3: torch.conv3d}[len(kernel)], (
-        tensor(c_out, c_in, *kernel, seed=seed),
-        tensor(c_out, seed=seed + 1),
-    ), kwargs
+    return (
+        {1: torch.conv1d, 2: torch.conv2d, 3: torch.conv3d}[len(kernel)],
+        (
+            tensor(c_out, c_in, *kernel, seed=seed),
+            tensor(c_out, seed=seed + 1),
+        ),
+        kwargs,
+    )
 
 
 NORM = (F.batch_norm, (tensor(3), tensor(3).abs() + 1, tensor(3), tensor(3)), {"training": False})
@@ -127,3 +133,30 @@ def test_devices_agree(unit_of: Callable[..., Any], name: str, device: str) -> N
 
 def _moved(branch: fx.GraphModule, device: str) -> fx.GraphModule:
     return branch.to(device)
+
+
+@pytest.mark.parametrize("name", ["gpu", "cuda:x", "cuda:-1", "mps", "", "cuda:99999"])
+def test_devices_that_are_not_known_are_refused(name: str) -> None:
+    with pytest.raises(ConfigurationError, match="is not known"):
+        compute_device(name)
+
+
+def test_a_gpu_that_is_not_there_is_refused_and_auto_does_without() -> None:
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    with pytest.raises(ConfigurationError, match="not on this machine"):
+        compute_device(f"cuda:{count}")
+    assert compute_device("auto").type == ("cuda" if count else "cpu")
+    assert compute_device("cpu").type == "cpu"
+    assert device_memory(torch.device("cpu")) is None
+
+
+@pytest.mark.parametrize("device", devices())
+def test_a_unit_is_copied_to_another_device_and_stays_where_it_is(
+    unit_of: Callable[..., Any], device: str
+) -> None:
+    operations, shape = BRANCHES["basic"]
+    unit = unit_of(operations, shape)
+    jacobian = UnitJacobian(unit, compute_device(device))
+    assert jacobian.branch is not unit.branch
+    assert jacobian.at(tensor(*shape)).x.device.type == device
+    assert {p.device.type for p in unit.branch.buffers()} == {"cpu"}
