@@ -5,8 +5,9 @@ from __future__ import annotations
 import multiprocessing
 import queue
 import signal
+import threading
 from collections.abc import Iterable, Iterator
-from concurrent.futures import CancelledError, ThreadPoolExecutor
+from concurrent.futures import CancelledError, ThreadPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import ExitStack
 from types import TracebackType
@@ -27,6 +28,8 @@ __all__ = ["InProcesses"]
 
 # So many workers may die over one task before it becomes a row.
 _ATTEMPTS = 3
+# Seconds between looks at whether the pool that has a task still lives.
+_LOOK = 1.0
 
 
 class InProcesses:
@@ -101,8 +104,8 @@ class InProcesses:
                 try:
                     return slot.measure(task)
                 except _WorkerLostError as death:
-                    lost = f"{death}, {_ATTEMPTS} times"
-            return self._failed(task, lost)
+                    lost = str(death)
+            return self._failed(task, f"{lost}, {_ATTEMPTS} times")
         except TimeoutError:
             return self._failed(task, f"stopped after {slot.timeout:g} s (--unit-timeout)")
         except CancelledError:  # the run was left
@@ -129,7 +132,9 @@ class _Slot:
         self.timeout = timeout
         self._content, self._max_bytes, self._context = content, max_bytes, context
         self._pool: ProcessPool | None = None
+        self._future: ProcessFuture[Any] | None = None
         self._closed = False
+        self._lock = threading.Lock()
 
     def measure(self, task: Task) -> Outcome:
         """Measure in the process.
@@ -149,7 +154,10 @@ class _Slot:
 
     def close(self) -> None:
         """End the process, whatever it does."""
-        self._closed = True
+        with self._lock:
+            self._closed = True
+        if self._future is not None:
+            self._future.cancel()  # else whoever waits for it would wait for ever
         self._discard()
 
     def _open(self) -> None:
@@ -174,10 +182,15 @@ class _Slot:
         )
 
     def _result(self, pool: ProcessPool, function: Any, sent: tuple[Any, ...], timeout: float | None) -> Any:
-        if self._closed:
-            raise CancelledError
         try:
-            future: ProcessFuture[Any] = pool.schedule(function, args=sent, timeout=timeout)
+            with self._lock:
+                if self._closed:
+                    raise CancelledError
+                future: ProcessFuture[Any] = pool.schedule(function, args=sent, timeout=timeout)
+                self._future = future
+            while not wait([future], timeout=_LOOK).done:
+                if not pool.active:  # a task that was handed over while the pool broke is nobody's
+                    raise BrokenProcessPool("it broke")
             return future.result()
         except TimeoutError:
             raise
@@ -185,13 +198,12 @@ class _Slot:
             self._discard()
             raise _WorkerLostError(f"the worker process {_end(error.exitcode)}") from None
         except (BrokenProcessPool, RuntimeError, OSError) as error:
-            if self._closed:
-                raise CancelledError from None
             self._discard()
             raise _WorkerLostError(f"the worker process ended ({str(error)[:200]})") from None
 
     def _discard(self) -> None:
-        pool, self._pool = self._pool, None
+        with self._lock:
+            pool, self._pool = self._pool, None
         if pool is not None:
             pool.stop()
             pool.join()
@@ -213,8 +225,9 @@ def _context() -> Any:
     if "forkserver" not in multiprocessing.get_all_start_methods():
         return multiprocessing.get_context("spawn")
     context = multiprocessing.get_context("forkserver")
-    # imported once, so that the process after one that was stopped is ready soon
-    context.set_forkserver_preload([__name__])
+    # imported once, so that the process after one that was stopped is ready soon; what torch imports at its first
+    # measurement would else be counted in the time of a task
+    context.set_forkserver_preload([__name__, "torch.fx.experimental.symbolic_shapes"])
     return context
 
 
