@@ -122,7 +122,7 @@ def _charts(stored: Entry, carriers: Sequence[Carrier]) -> list[tuple[str, Marku
             "Share of the prediction through the branch",
             percent,
             f"Conductance over the change of the logit from the baseline; the rest passes through the shortcut. Median "
-            f"and range over {inputs}. Below 0: the branch speaks against the class. {colours}",
+            f"and range over {inputs}. Below 0: the branch speaks against the class. ▲▼: the range goes on. {colours}",
         ),
         (
             "logit_drop",
@@ -233,6 +233,6 @@ def _gaps(maps: Sequence[Entry]) -> list[tuple[str, list[str]]]:
     found: dict[str, dict[str, None]] = {}
     for entry in maps:
         if entry["picture"] is None:
-            said = f"{_TITLES[entry['of']]}: {entry['reason'] or 'no reason is stored'}"
+            said = f"{_TITLES[entry['of']]}: {(entry['reason'] or 'no reason is stored').rstrip('.')}"
             found.setdefault(said, {})[visible(entry["unit"])] = None
     return [(reason, list(names)) for reason, names in found.items()]

@@ -20,6 +20,8 @@ __all__ = ["Bar", "colour_name", "draw_bars"]
 _SIZE = (5.0, 3.1)
 _LEFT, _WIDTH, _TOP = 0.135, 0.855, 0.9
 _MOST_LABELS = 18
+# A range is cut, and marked, where it goes beyond the largest median by this factor.
+_REACH = 3.0
 _COLOURS = {
     "not_injective_proven": svg.RED,
     "certified_injective": svg.BLUE,
@@ -75,8 +77,13 @@ def draw_bars(bars: Sequence[Bar], *, write: Callable[[float], str], prefix: str
 
 
 def _limits(bars: Sequence[Bar]) -> tuple[float, float]:
+    """Return limits with all medians, and with ranges as far as they do not dwarf these."""
+    medians = [bar.median for bar in bars if bar.median is not None]
     values = [v for bar in bars for v in (bar.median, bar.least, bar.greatest) if v is not None]
-    low, high = min([0.0, *values]), max([0.0, *values])
+    reach = _REACH * max((abs(median) for median in medians), default=0.0) or max(
+        map(abs, values), default=1.0
+    )
+    low, high = max(min([0.0, *values]), -reach), min(max([0.0, *values]), reach)
     margin = 0.05 * (high - low) or 1.0
     return low - (margin if low < 0 else 0), high + (margin if high > 0 else 0)
 
@@ -90,6 +97,13 @@ def _draw(axes: Any, place: int, bar: Bar, *, crowded: bool) -> None:
         axes.plot([place - 0.33, place + 0.33], [bar.median] * 2, color=colour, linewidth=1.6)
     if bar.least is not None and bar.greatest is not None and bar.greatest > bar.least:
         axes.plot([place] * 2, [bar.least, bar.greatest], color=svg.INK, linewidth=1.1)
+        low, high = axes.get_ylim()
+        for beyond, height, marker in ((bar.greatest > high, 0.985, "^"), (bar.least < low, 0.015, "v")):
+            if beyond:
+                across = axes.get_xaxis_transform()
+                axes.plot(
+                    [place], [height], marker, color=svg.INK, markersize=5, transform=across, clip_on=False
+                )
     axes.text(
         place,
         1.04,
