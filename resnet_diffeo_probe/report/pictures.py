@@ -17,7 +17,7 @@ Entry = Mapping[str, Any]
 _KINDS = {
     "clipped": "clipped",
     "singular_vector": "weakest direction",
-    "fold_normal": "normal of the fold",
+    "fold_normal": "fold’s normal",
 }
 
 
