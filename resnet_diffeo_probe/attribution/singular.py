@@ -88,10 +88,13 @@ def log_sigma_min_map(
         NotAttributableError: the gradient is exactly zero: the branch is linear around the input.
     """
 
+    # J may have been factorised on another device
+    left, right = triple.left.to(x), triple.right.to(x)
+
     def log_sigma(inputs: Tensor) -> Tensor:
         z = network.value(inputs, unit, "input")
-        direction = triple.right.expand_as(z)
-        stretched = (triple.left * (direction + _derivative(unit.branch, z, direction))).flatten(1).sum(1)
+        direction = right.expand_as(z)
+        stretched = (left * (direction + _derivative(unit.branch, z, direction))).flatten(1).sum(1)
         # a linear branch leaves nothing that depends on the input, which captum would take for a mistake
         return stretched.log() + (0 * inputs).flatten(1).sum(1)
 
@@ -113,8 +116,10 @@ def narrow_direction_map(
         triple: likewise.
     """
 
+    right = triple.right.to(x)
+
     def along(inputs: Tensor) -> Tensor:
-        return (triple.right * network.value(inputs, unit, "input")).flatten(1).sum(1)
+        return (right * network.value(inputs, unit, "input")).flatten(1).sum(1)
 
     return PixelMap(unit.name, "narrow_direction", _gradient(along, x)[0], triple.sigma)
 

@@ -153,6 +153,23 @@ def test_without_logits_it_is_a_reason_and_maps_remain():
     assert any(entry["picture"] for entry in stored["maps"])
 
 
+def test_smooth_branches_have_gradients_of_log_sigma_min():
+    class Smooth(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv1, self.conv2 = nn.Conv2d(2, 2, 3, padding=1), nn.Conv2d(2, 2, 3, padding=1)
+
+        def forward(self, x):
+            return x + self.conv2(torch.tanh(self.conv1(x)))
+
+    torch.manual_seed(0)
+    stored = analyze(Net(Smooth(), Smooth()).eval(), _inputs(2), Settings(workers=1)).result["attribution"]
+    drawn = {entry["of"] for entry in stored["maps"] if entry["picture"]}
+    assert drawn == {"log_sigma_min"}
+    reasons = {entry["reason"] for entry in stored["maps"] if entry["of"] == "clipped_energy"}
+    assert reasons == {"no activation follows the addition, which clips no coordinate"}
+
+
 def test_a_program_exported_for_one_input_is_a_reason():
     exported = torch.export.export(_net((1.0, 1.0)), (torch.randn(1, 3, 5, 5),)).module()
     stored = analyze(exported, _inputs(1), Settings(workers=1)).result["attribution"]
