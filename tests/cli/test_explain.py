@@ -64,6 +64,19 @@ def test_every_verdict_status_quantity_limit_and_exit_code_is_explained(every):
     assert names["exit codes"] == {"0", "1", "2", "3", "4", "70", "130"}
 
 
+def test_a_quantity_is_explained_in_one_place(every):
+    """A text of ours for a quantity that the report's criteria speak of would be a second one."""
+    import tomllib
+
+    from resnet_diffeo_probe.report.criteria import criteria_for
+    from resnet_diffeo_probe.report.quantities import QUANTITIES
+
+    path = Path(diffeo_probe.__file__).with_name("explanations.toml")
+    ours = set(tomllib.loads(path.read_text(encoding="utf-8"))["quantities"])
+    assert not ours & {key for each in criteria_for(set(QUANTITIES)) for key in each.quantities}
+    assert ours <= {each.name for each in every if each.kind == "quantities"}
+
+
 def test_nothing_explained_is_empty_or_markup(every):
     for each in every:
         for text in (each.title, *(text for _, text in each.parts)):
