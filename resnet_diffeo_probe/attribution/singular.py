@@ -87,7 +87,6 @@ def log_sigma_min_map(
     Raises:
         NotAttributableError: the gradient is exactly zero: the branch is linear around the input.
     """
-
     # J may have been factorised on another device
     left, right = triple.left.to(x), triple.right.to(x)
 
@@ -115,7 +114,6 @@ def narrow_direction_map(
         x: likewise.
         triple: likewise.
     """
-
     right = triple.right.to(x)
 
     def along(inputs: Tensor) -> Tensor:
