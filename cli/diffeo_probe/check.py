@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+from json import dumps
 from typing import TYPE_CHECKING
 
 import click
@@ -39,8 +39,8 @@ __all__ = ["check"]
     help="TOML file with limits, in place of those that the analysis was made with; "
     "`diffeo-probe explain thresholds` lists them.",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of lines.")
-def check(result: str, fail_on: str, thresholds: str | None, as_json: bool) -> int:
+@click.option("--json", is_flag=True, help="Print one JSON object instead of lines.")
+def check(result: str, fail_on: str, thresholds: str | None, json: bool) -> int:
     """Look whether RESULT, a result.json or the folder that holds it, breaks a rule; nothing is computed again.
 
     Prints one line for each unit and broken rule. Exit code: 0 none is broken, 1 one is, 4 none is, but some units were
@@ -58,14 +58,14 @@ def check(result: str, fail_on: str, thresholds: str | None, as_json: bool) -> i
         require_units(limits, [unit["name"] for unit in stored["units"]])
     broken = tripped(stored, fail_on, limits)
     code = exit_code(stored, fail_on, limits)
-    if as_json:
+    if json:
         report = {
             "exit_code": code,
             "fail_on": fail_on,
             "thresholds": [limit.to_json() for limit in limits if limit.set_by == "file"],
             "tripped": [rule.to_json() for rule in broken],
         }
-        click.echo(json.dumps(report, allow_nan=False, indent=1))
+        click.echo(dumps(report, allow_nan=False, indent=1))
         return code
     width = max((len(terminal.printable(rule.unit)) for rule in broken), default=0)
     for rule in broken:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
+from json import dumps
 from pathlib import Path
 from typing import Any
 
@@ -22,11 +22,9 @@ _FLIPS_SHOWN = 5
 @click.command(cls=ConfiguredCommand, short_help="What changed from analysis A to analysis B.")
 @click.argument("a", type=PATH)
 @click.argument("b", type=PATH)
-@click.option("--json", "json_file", type=PATH, metavar="FILE", help="Also write the comparison as JSON.")
-@click.option(
-    "--html", "html_file", type=PATH, metavar="FILE", help="Also write it as one self-contained page."
-)
-def compare(a: str, b: str, json_file: str | None, html_file: str | None) -> int:
+@click.option("--json", type=PATH, metavar="FILE", help="Also write the comparison as JSON.")
+@click.option("--html", type=PATH, metavar="FILE", help="Also write it as one self-contained page.")
+def compare(a: str, b: str, json: str | None, html: str | None) -> int:
     """Compare two analyses of one architecture, such as before and after fine-tuning; A is the reference.
 
     A and B are each a result.json or the folder that holds it. Prints which units changed their verdict, at which
@@ -42,14 +40,14 @@ def compare(a: str, b: str, json_file: str | None, html_file: str | None) -> int
             f"{condition['subject']}: {condition['a']} in A, {condition['b']} in B: {condition['meaning']}"
         )
     written = []
-    if json_file is not None:
-        target = Path(json_file).expanduser()
-        write_whole(target, json.dumps(comparison, allow_nan=False, ensure_ascii=True, indent=1) + "\n")
+    if json is not None:
+        target = Path(json).expanduser()
+        write_whole(target, dumps(comparison, allow_nan=False, ensure_ascii=True, indent=1) + "\n")
         written.append(f"comparison: {target}")
-    if html_file is not None:
+    if html is not None:
         from resnet_diffeo_probe.report.compare import render_comparison
 
-        target = Path(html_file).expanduser()
+        target = Path(html).expanduser()
         render_comparison(comparison, path=target)
         written.append(f"page: {target}")
     for line in (*_lines(comparison), *written):

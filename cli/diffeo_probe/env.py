@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import platform
 import re
@@ -11,6 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import redirect_stderr, redirect_stdout
 from importlib import metadata
 from io import StringIO
+from json import dumps
 from typing import Any
 
 import click
@@ -26,12 +26,12 @@ _VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "CUD
 
 
 @click.command(short_help="Versions, linear algebra, cores, memory and devices, for a report of a bug.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of lines.")
-def env(as_json: bool) -> int:
+@click.option("--json", is_flag=True, help="Print one JSON object instead of lines.")
+def env(json: bool) -> int:
     """Print what diffeo-probe runs on here. A library that is missing or broken is a line, not an error."""
     found = environment()
-    if as_json:
-        click.echo(json.dumps(found, indent=1))
+    if json:
+        click.echo(dumps(found, indent=1))
         return 0
     for title, part in found.items():
         if isinstance(part, dict):

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from json import dumps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -154,7 +154,7 @@ def _trained_options(command: Command) -> Command:
         click.option("--setting", default="reliable", show_default=True, help="Of the shipped networks."),
         click.option("--seed", type=int, default=0, show_default=True),
         click.option("--checkpoint", type=click.Path(path_type=Path), help="A training of your own instead."),
-        click.option("--json", "as_json", is_flag=True, help="Print JSON."),
+        click.option("--json", is_flag=True, help="Print JSON."),
     )
     for option in reversed(options):
         command = option(command)
@@ -184,14 +184,14 @@ def _trained(network: str | None, setting: str, seed: int, checkpoint: Path | No
 
 @spirals.command()
 @_trained_options
-def flow(network: str | None, setting: str, seed: int, checkpoint: Path | None, as_json: bool) -> None:
+def flow(network: str | None, setting: str, seed: int, checkpoint: Path | None, json: bool) -> None:
     """Integrate a trained field with other steps and schemes: is the network its own flow?"""
     from resnet_diffeo_probe.flows.step_study import step_rows
 
     found = _trained(network, setting, seed, checkpoint)
     rows = step_rows(found.setting, found.parameters, found.seeds)
-    if as_json:
-        click.echo(json.dumps(rows, allow_nan=False))
+    if json:
+        click.echo(dumps(rows, allow_nan=False))
         return
     click.echo("scheme             steps  accuracy  agreement  least det J")
     for row in rows:
@@ -211,7 +211,7 @@ def certify(
     setting: str,
     seed: int,
     checkpoint: Path | None,
-    as_json: bool,
+    json: bool,
     radius: float | None,
     boxes: int,
 ) -> None:
@@ -221,8 +221,8 @@ def certify(
     found = _trained(network, setting, seed, checkpoint)
     size = found.setting.spirals.radius if radius is None else radius
     certificate = prove(found.parameters.astype(float), size, most_boxes=boxes)
-    if as_json:
-        click.echo(json.dumps(certificate.to_json(), allow_nan=False))
+    if json:
+        click.echo(dumps(certificate.to_json(), allow_nan=False))
         return
     click.echo(f"{certificate.verdict.value} on [-{size:g}, {size:g}]^2: {certificate.reason}")
     if certificate.witness is not None:

@@ -174,3 +174,28 @@ def test_sub_commands_of_a_group_have_names_of_their_own(file, tmp_path):
         DIFFEO_PROBE_SPIRALS_TRAIN_OUT=str(tmp_path / "a"),
     )
     assert "--seeds 0" in str(outcome.exception)
+
+
+def commands_of(group, path=()):
+    """Every command that takes a file of settings, with its words."""
+    for name, command in group.commands.items():
+        if hasattr(command, "commands"):
+            yield from commands_of(command, (*path, name))
+        else:
+            yield " ".join((*path, name)), command
+
+
+def test_a_key_and_a_variable_are_called_like_the_option():
+    for words, command in commands_of(cli):
+        for param in command.params:
+            if param.param_type_name == "option":
+                longest = max(param.opts, key=len).lstrip("-").replace("-", "_")
+                assert param.name == longest, (words, param.opts)
+
+
+@pytest.mark.parametrize(
+    "words", ["analyze", "inspect", "demo", "report", "check", "compare", "spirals train", "spirals certify"]
+)
+def test_commands_that_compute_take_a_file(words):
+    command = dict(commands_of(cli))[words]
+    assert "config" in {param.name for param in command.params}
