@@ -32,8 +32,8 @@ class ConfiguredCommand(click.Command):
                 expose_value=False,
                 callback=_read,
                 metavar="FILE",
-                help="TOML file with options, such as the run.toml of an analysis; a flag or "
-                f"{PREFIX}_{(self.name or '').upper()}_<OPTION> wins.",
+                help="TOML file with options, as the run.toml of an analysis is one; a flag, or a variable "
+                f"{PREFIX}_<COMMAND>_<OPTION>, wins.",
             )
         )
 
