@@ -62,12 +62,15 @@ _ALL = (
     ),
     Criterion(
         key="logabsdet",
-        quantities=("logabsdet",),
+        quantities=("logabsdet", "logabsdet_power_series"),
         title="Local change of volume, log|det J|/n",
         definition=Markup(
             "log|det <i>J</i>| divided by the dimension <i>n</i>: the mean, over directions, of the "
             "logarithm of the stretch. 0 keeps volume, negative contracts, positive expands. A "
-            "singular <i>J</i> is −∞ and is counted apart."
+            "singular <i>J</i> is −∞ and is counted apart. Where no exact method fits, ≈ marks an estimate by "
+            "Lanczos quadrature with a 95 % interval for chance and truncation together; it has no sign. "
+            "The power series of residual flows stands beside the exact value for comparison: it converges "
+            "only where every eigenvalue of <i>J<sub>F</sub></i> is below 1 in modulus."
         ),
         threshold="None. The line at 0 marks a map that keeps volume.",
         origin="Definition; dividing by n makes units of different width comparable.",
@@ -120,6 +123,30 @@ _ALL = (
         normal="Above 1 in the last units of each stage of many trained networks.",
         causes="Few units per stage; no weight decay on the branch; a last unit that acts as a classifier.",
         advice="Take statements about flows with care for such a unit. Its sign is unaffected: it is exact.",
+    ),
+    Criterion(
+        key="rectangular",
+        quantities=(
+            "rectangular_rank",
+            "rectangular_half_logdet",
+            "rectangular_sigma_min",
+            "rectangular_sigma_max",
+        ),
+        title="Rectangular Jacobians",
+        definition=Markup(
+            "A unit that changes the dimension has a Jacobian of <i>m</i> rows and <i>n</i> columns, and no "
+            "determinant. Its rank, half the log-determinant of the smaller one of <i>JJ</i>ᵀ and "
+            "<i>J</i>ᵀ<i>J</i>, and the extreme ones of its min(<i>m</i>, <i>n</i>) singular values say what "
+            "becomes of volume and of directions instead."
+        ),
+        threshold="Full rank is min(m, n). A singular value counts as zero below max(m, n) times the rounding error "
+        "of the largest one.",
+        origin="Definition. Small Jacobians are computed whole; of large ones Lanczos iterations give estimates with "
+        "intervals, and the smallest singular value as an upper bound where they do not resolve it.",
+        normal="Full rank. Where m is below n, no such unit is injective: it loses n − m dimensions at every input.",
+        causes="Less than full rank: outputs that no input moves, such as channels that are dead at this input.",
+        advice="These units are no candidates for a diffeomorphism. Read their numbers for how much the change of "
+        "stage distorts beyond the dimensions that it drops.",
     ),
     Criterion(
         key="clipped_fraction",

@@ -31,6 +31,7 @@ FLOWS, RESNET, DOMAIN = Cite("rousseau2020flows"), Cite("he2016resnet"), Cite("b
 MATRIX, ARPACK, BINOMIAL = Cite("golub2013matrix"), Cite("lehoucq1998arpack"), Cite("clopper1934binomial")
 IRESNET, GRAM, NEWTON = Cite("behrmann2019iresnet"), Cite("delattre2023gram"), Cite("kelley1995iterative")
 CAPTUM, CONDUCTANCE = Cite("kokhlikyan2020captum"), Cite("dhamdhere2019conductance")
+LANCZOS = Cite("ubaru2017lanczos")
 AXIOMATIC = Cite("sundararajan2017axiomatic")
 SUM, BRANCH, JACOBIAN = Formula("sum"), Formula("branch"), Formula("jacobian")
 
@@ -58,6 +59,7 @@ def methods_for(result: Result) -> Methods:
     paragraphs = [
         [*_subject(result), *_determinant(result, ran)],
         _spectrum(result, ran),
+        _estimates(result, ran),
         _conclusions(result),
         _further(result),
         _attribution(result),
@@ -154,6 +156,35 @@ def _spectrum(result: Result, ran: set[str]) -> list[Piece]:
 
 def _iterated(result: Result, keys: set[str]) -> bool:
     return any(row["quantity"] in keys and row["evidence"] == "estimated" for row in result["measurements"])
+
+
+def _estimates(result: Result, ran: set[str]) -> list[Piece]:
+    """What was measured of Jacobians that no exact determinant was computed of."""
+    text: list[Piece] = []
+    if _iterated(result, {"logabsdet"}):
+        text += compose(
+            "Where no exact method fitted, the logarithm of {det} was estimated by stochastic Lanczos quadrature "
+            "{lanczos}, with an interval at 95 % for chance and truncation together; there is no sign. ",
+            det=Formula("det"),
+            lanczos=LANCZOS,
+        )
+    if ran & {"rectangular_half_logdet", "rectangular_sigma_max"}:
+        text += compose(
+            "Of units that change the dimension, the rectangular Jacobian was measured{how}. ",
+            how=compose(", large ones by Lanczos iterations with intervals {lanczos}", lanczos=LANCZOS)
+            if _iterated(result, {"rectangular_sigma_max"})
+            else " whole",
+        )
+    if "logabsdet_power_series" in ran:
+        text += compose(
+            "The power series of {iresnet} was evaluated for comparison where it converges. ", iresnet=IRESNET
+        )
+    if (result.get("pullback") or {}).get("depths"):
+        text.append(
+            "At the first input, tangent vectors at the pixels were pushed through the network, and the Jacobian of "
+            "every unit's output was decomposed. "
+        )
+    return text
 
 
 def _conclusions(result: Result) -> list[Piece]:

@@ -20,6 +20,7 @@ from resnet_diffeo_probe.report.opening import Opening, opening_of
 from resnet_diffeo_probe.report.pictures import Gallery, gallery_of
 from resnet_diffeo_probe.report.places import Places, places_of
 from resnet_diffeo_probe.report.proofs import Proofs, proofs_of
+from resnet_diffeo_probe.report.pullback import Pullback, pullback_of
 from resnet_diffeo_probe.report.quantities import DENSITY, INVERSE, Quantity, quantity
 from resnet_diffeo_probe.report.refinement import Refinement, refinement_of
 from resnet_diffeo_probe.report.states import MAPS, STATES, State
@@ -51,6 +52,7 @@ class Page:
     columns: list[Quantity]
     limits: Limits | None
     charts: list[Chart]
+    pullback: Pullback | None
     proofs: Proofs
     gallery: Gallery | None
     places: Places | None
@@ -83,6 +85,7 @@ def page_of(result: Mapping[str, Any]) -> Page:
         columns=_columns(measured),
         limits=limits_of(result, units, [column.key for column in _columns(measured)]),
         charts=depth_charts(units, references=bool(result.get("references"))),
+        pullback=pullback_of(result, units),
         proofs=proofs_of(result, units),
         gallery=gallery_of(result, units),
         places=places_of(result, units),

@@ -53,12 +53,33 @@ _KNOWN = (
     Quantity("sign", Markup("sign det <i>J</i>"), "sign of the determinant", "sign"),
     Quantity("logabsdet", Markup("log|det <i>J</i>|"), "log of the absolute determinant"),
     Quantity(DENSITY, Markup("log|det <i>J</i>|/<i>n</i>"), "log of the absolute determinant, per dimension"),
+    Quantity(
+        "logabsdet_power_series",
+        Markup("log|det <i>J</i>|, series"),
+        "log of the absolute determinant by the power series of residual flows, for comparison",
+    ),
     Quantity("sigma_min", Markup("σ<sub>min</sub>"), "smallest singular value of J"),
     Quantity("sigma_max", Markup("σ<sub>max</sub>"), "largest singular value of J"),
     Quantity("condition", Markup("cond <i>J</i>"), "condition number of J"),
     Quantity("critical_step", Markup("<i>h</i>*"), "critical step"),
     Quantity("leftmost_real_eigenvalue", Markup("λ<sub>left</sub>"), "leftmost real eigenvalue of J_F"),
     Quantity("real_eigenvalues_below_minus_one", Markup("#λ &lt; −1"), "real eigenvalues of J_F below −1"),
+    Quantity("rectangular_rank", Markup("rank <i>J</i>"), "rank of the rectangular Jacobian"),
+    Quantity(
+        "rectangular_half_logdet",
+        Markup("½ log det <i>JJ</i>ᵀ"),
+        "half the log-determinant of the smaller of JJᵀ and JᵀJ of the rectangular Jacobian",
+    ),
+    Quantity(
+        "rectangular_sigma_min",
+        Markup("σ<sub>min</sub>, rect."),
+        "smallest of the min(m, n) singular values of the rectangular Jacobian",
+    ),
+    Quantity(
+        "rectangular_sigma_max",
+        Markup("σ<sub>max</sub>, rect."),
+        "largest singular value of the rectangular Jacobian",
+    ),
     Quantity("residual_ratio", Markup("‖<i>F</i>‖/‖<i>x</i>‖"), "residual ratio"),
     Quantity("clipped_fraction", Markup("clipped"), "share of coordinates clipped to zero", "share"),
     Quantity(

@@ -77,6 +77,7 @@ def _journal(name: str, volume: str, pages: str) -> tuple[str, tuple[tuple[str, 
 
 
 _JMIV = _journal("Journal of Mathematical Imaging and Vision", "62", "365–375")
+_SIMAX = _journal("SIAM Journal on Matrix Analysis and Applications", "38", "1075–1099")
 _ANNALEN = _journal("Mathematische Annalen", "71", "305–313")
 _BIOMETRIKA = _journal("Biometrika", "26", "404–413")
 
@@ -112,6 +113,16 @@ WORKS: dict[str, Work] = {
             1911,
             doi="10.1007/BF01456846",
             fields=_ANNALEN[1],
+        ),
+        Work(
+            "ubaru2017lanczos",
+            "article",
+            ("Ubaru, Shashanka", "Chen, Jie", "Saad, Yousef"),
+            "Fast Estimation of tr(f(A)) via Stochastic {Lanczos} Quadrature",
+            _SIMAX[0],
+            2017,
+            doi="10.1137/16M1104974",
+            fields=_SIMAX[1],
         ),
         Work(
             "golub2013matrix",
