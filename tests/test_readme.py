@@ -19,12 +19,12 @@ def test_the_python_of_the_readme_runs(
     monkeypatch.chdir(tmp_path)
     exec(compile(code, "README.md", "exec"), {})  # noqa: S102 - our own text
     printed = capsys.readouterr().out
-    assert "layer1.0 sum: " in printed
-    assert "layer4.1 unit: " in printed
+    assert "layer1.0: " in printed
+    assert "layer4.1: " in printed
     assert (tmp_path / "report.html").stat().st_size > 10_000
 
 
-@pytest.mark.parametrize("command", ["analyze", "inspect", "demo"])
+@pytest.mark.parametrize("command", ["analyze", "inspect", "demo", "check", "compare", "explain"])
 def test_options_named_in_the_readme_exist(command: str) -> None:
     lines = [line for line in README.splitlines() if line.startswith(f"diffeo-probe {command}")]
     helped = CliRunner().invoke(cli, [command, "--help"]).output
