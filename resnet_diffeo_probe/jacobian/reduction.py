@@ -21,6 +21,9 @@ from resnet_diffeo_probe.jacobian.row_tiles import TileTable
 
 __all__ = ["ReducedMatrix"]
 
+# Below this an index has 32 bits: half of the traffic of a gather.
+_SHORT_INDEX = 2**30
+
 
 class ReducedMatrix:
     """I_A + D_A (R L)[A, A] at one input, as a block system for elimination.
@@ -104,8 +107,7 @@ class ReducedMatrix:
         row = in_row * (width * channels**2) + channel * channels
         column = in_row * channels**2 + channel
         largest = int(np.diff(self.layout.starts).max(initial=0)) * width * channels**2
-        # half of the traffic where it is enough
-        fits = max(largest, self._table.largest_store) < 2**30
+        fits = max(largest, self._table.largest_store) < _SHORT_INDEX
         return (row.int(), column.int()) if fits else (row, column)
 
     def system(self) -> BlockSystem:

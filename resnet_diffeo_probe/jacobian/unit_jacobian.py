@@ -55,6 +55,7 @@ class EliminationEstimate:
         order: active coordinates.
         flops: floating-point operations.
         factor_bytes: memory of the kept factors and the largest front.
+        check_bytes: memory where the sign is checked along the way and the factors are not kept.
     """
 
     cut_name: str
@@ -62,6 +63,7 @@ class EliminationEstimate:
     order: int
     flops: float
     factor_bytes: float
+    check_bytes: float
 
 
 class UnitJacobian:
@@ -173,6 +175,7 @@ class UnitJacobian:
             system.order,
             elimination_flops(system),
             factor_entries(system) * self._itemsize,
+            factor_entries(system, keep=False) * self._itemsize,
         )
 
     @property

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from resnet_diffeo_probe.errors import UnsupportedUnitError
 from resnet_diffeo_probe.finding import Status
-from resnet_diffeo_probe.jacobian import unit_jacobian
+from resnet_diffeo_probe.jacobian import reduction, row_tiles, unit_jacobian
 from resnet_diffeo_probe.jacobian.dense import dense_logdet
 from resnet_diffeo_probe.jacobian.determinant import determinant
 from resnet_diffeo_probe.jacobian.unit_jacobian import UnitJacobian
@@ -145,6 +145,27 @@ def test_sign_and_logabsdet_equal_dense_slogdet(unit_of: Callable[..., Any], see
     assert checked_along_the_way.margin.value is not None and checked_along_the_way.margin.value < 1e-6
 
 
+@pytest.mark.parametrize("tile_rows", [1, 5])
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(seed=st.integers(0, 2**31))
+def test_small_tiles_and_long_indices_change_nothing(
+    unit_of: Callable[..., Any], tile_rows: int, seed: int
+) -> None:
+    """Large images are cut into many tiles a row, large stores need 64-bit indices; small ones here as well."""
+    operations, shape = random_branch(Draw(seed))
+    if any(op is F.pad and max(args[0]) >= min(shape[1:]) for op, args, _ in operations):
+        shape = (shape[0], *(s + 4 for s in shape[1:]))
+    unit = unit_of(operations, shape)
+    lin = UnitJacobian(unit).at(Draw(seed + 1).tensor(*shape))
+    whole = lin.reduced.system().dense()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(row_tiles, "_TILE_ROWS", tile_rows)
+        patch.setattr(row_tiles, "_MOVING_TILE_ROWS", tile_rows)
+        patch.setattr(reduction, "_SHORT_INDEX", 0)
+        other = UnitJacobian(unit).at(lin.x)
+        torch.testing.assert_close(other.reduced.system().dense(), whole, rtol=1e-14, atol=1e-14)
+
+
 def relu_unit(unit_of: Callable[..., Any], shift: float, weight: float = -0.8) -> Any:
     """Two 3×3 convolutions whose ReLU lies `shift` away from its kink."""
     draw = Draw(5)
@@ -243,6 +264,42 @@ def test_the_bound_is_tight_enough_near_a_singular_matrix(unit_of: Callable[...,
     assert found.logabsdet.value == pytest.approx(9 * math.log(2e-14), rel=1e-3)
     assert found.margin.value is not None and found.margin.value < 1
     assert found.sign.value == 1
+
+
+@settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(seed=st.integers(0, 2**31), exponent=st.integers(0, 9), side=st.sampled_from([1, -1]))
+def test_single_precision_never_settles_on_a_wrong_sign(
+    unit_of: Callable[..., Any], seed: int, exponent: int, side: int
+) -> None:
+    """A real eigenvalue of J_F is put at a distance 10^−k from −1, on either side."""
+    draw = Draw(seed)
+    first, second = draw.tensor(3, 2, 3, 3), draw.tensor(2, 3, 3, 3)
+    x, shape = draw.tensor(2, 3, 4), (2, 3, 4)
+
+    def unit(scale: float, dtype: torch.dtype) -> Any:
+        return unit_of(
+            [
+                (torch.conv2d, (first.to(dtype), None, 1, 1), {}),
+                (F.relu, (), {}),
+                (torch.conv2d, (second.to(dtype), None, 1, 1), {}),
+                (torch.mul, (scale,), {}),
+            ],
+            shape,
+        )
+
+    rounded = x.float().double()  # the point, and the weights, at which float32 looks
+    first, second = first.float().double(), second.float().double()
+    eigenvalues = torch.linalg.eigvals(unit(1.0, D).jacobian(rounded) - torch.eye(24, dtype=D))
+    real = eigenvalues.real[(eigenvalues.imag == 0) & (eigenvalues.real < -1e-2)]
+    assume(real.numel() > 0)
+    scale = (-1 + side * 10.0**-exponent) / float(real[0])
+    exact = determinant(UnitJacobian(unit(scale, D)).at(rounded))
+    single = determinant(UnitJacobian(unit(scale, torch.float32)).at(rounded), keep=False)
+    assert single.sign.dtype in (None, "float32")
+    if exact.sign.value is not None and single.sign.value is not None:
+        assert single.sign.value == exact.sign.value
+    if exponent >= 9:
+        assert single.sign.value is None
 
 
 def test_a_branch_read_wrongly_shows_in_the_margin(unit_of: Callable[..., Any]) -> None:
