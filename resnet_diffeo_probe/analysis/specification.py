@@ -19,6 +19,7 @@ import resnet_diffeo_probe
 from resnet_diffeo_probe.analysis.plan import Plan, Settings, make_plan, prepared
 from resnet_diffeo_probe.analysis.worker import Worker
 from resnet_diffeo_probe.errors import ConfigurationError, DiffeoProbeError, LoadError
+from resnet_diffeo_probe.jacobian.device import compute_device
 from resnet_diffeo_probe.models import LoadedModel, load
 from resnet_diffeo_probe.units import discover
 
@@ -158,7 +159,9 @@ class Specification:
             example: (1, *shape), float32: what the parent found the units at.
             plan: what it planned.
         """
-        return cls(model, example.detach().clone(), plan.settings, tuple(p.unit.name for p in plan.units))
+        # what "auto" means is decided once, not by every machine for itself
+        settings = replace(plan.settings, device=str(compute_device(plan.settings.device)))
+        return cls(model, example.detach().clone(), settings, tuple(p.unit.name for p in plan.units))
 
     def worker(self, *, threads: int = 1, max_bytes: float | None = None) -> Worker:
         """Build the worker: load the model, find its units, plan and prepare.
