@@ -25,6 +25,7 @@ from diffeo_probe.options import (
 )
 from diffeo_probe.results import reuse_in_words, tell, write
 from diffeo_probe.run_record import Log, Observer, write_run
+from diffeo_probe.workers import executor_for
 from resnet_diffeo_probe import __version__
 from resnet_diffeo_probe.errors import ConfigurationError
 
@@ -102,6 +103,12 @@ _SKIPPED_SHOWN = 5
     "--workers", type=click.IntRange(min=1), help="Measurements at the same time; default: one a core."
 )
 @click.option(
+    "--unit-timeout",
+    type=click.FloatRange(min=0, min_open=True),
+    metavar="SECONDS",
+    help="End the measurement of a unit at an input after this time; the others go on.",
+)
+@click.option(
     "--max-memory",
     type=click.FloatRange(min=0, min_open=True),
     metavar="GIB",
@@ -170,6 +177,7 @@ def run_analysis(
     overwrite: bool,
     fail_on: str,
     resume: bool = False,
+    unit_timeout: float | None = None,
     thresholds: str | None = None,
     baseline: str = "zero",
     device: str = "cpu",
@@ -233,6 +241,7 @@ def run_analysis(
         "device": device,
         "seed": seed,
         "baseline": baseline,
+        "unit_timeout": unit_timeout,
         "thresholds": thresholds,
         "fail_on": fail_on,
     }
@@ -274,6 +283,15 @@ def run_analysis(
             }
             | ({} if recorded is None else {"model": recorded[0], "inputs": recorded[1]}),
             thresholds=limits,
+            executor=executor_for(
+                loaded,
+                batch,
+                arch=arch,
+                trust_pickle=trust_pickle,
+                workers=workers,
+                unit_timeout=unit_timeout,
+                tell=seen.note,
+            ),
             store=store,
             stop=patient_stop(log),
             progress=seen.measured,

@@ -186,7 +186,7 @@ def make_plan(discovery: Discovery, settings: Settings) -> Plan:
 
 
 def prepared(plan: Plan) -> Plan:
-    """Build whatever a unit needs that does not depend on an input; a unit where that fails is not run.
+    """Build whatever a unit needs that does not depend on an input; where that fails, what can be is estimated.
 
     Returns:
         The plan of what is going to be run.
@@ -202,7 +202,11 @@ def prepared(plan: Plan) -> Plan:
                     accelerated.prepare()
                     unit_plan = replace(unit_plan, accelerated=accelerated)  # noqa: PLW2901
             except Exception as error:  # whatever is wrong with one unit, the others go on
-                unit_plan = replace(unit_plan, jacobian=None, not_run=_reason(error))  # noqa: PLW2901
+                # what needs no factors is still measured
+                about = {"method": ESTIMATE, "cut": None, "why_estimated": _reason(error)}
+                unit_plan = replace(  # noqa: PLW2901
+                    unit_plan, jacobian=None, estimated=_reason(error), about=about
+                )
         units.append(unit_plan)
     return replace(plan, units=tuple(units))
 

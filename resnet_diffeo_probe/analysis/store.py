@@ -17,9 +17,10 @@ from filelock import FileLock, Timeout
 
 from resnet_diffeo_probe.analysis.fingerprint import Study
 from resnet_diffeo_probe.analysis.pair import Outcome
-from resnet_diffeo_probe.analysis.schema import ResultError, validate_row
-from resnet_diffeo_probe.errors import OutputError
-from resnet_diffeo_probe.finding import Evidence, Finding, Status
+from resnet_diffeo_probe.analysis.quantities import QUANTITIES
+from resnet_diffeo_probe.analysis.schema import validate_row
+from resnet_diffeo_probe.analysis.store_error import StoreError, explained
+from resnet_diffeo_probe.analysis.stored_finding import COLUMNS, to_finding, to_number, to_row, to_text
 
 __all__ = ["FILE", "LOCK", "Kept", "Store", "StoreError"]
 
@@ -42,13 +43,7 @@ _SCHEMA = (
     "status, error, low, high, dtype, seed, reason, seconds FROM measurements JOIN pairs ON pair = pairs.id "
     "JOIN studies ON study = studies.id",
 )
-_COLUMNS = "quantity, value, evidence, status, error, low, high, dtype, seed, reason"
-
-
-class StoreError(OutputError):
-    """The measurements on disk cannot be used, or none can be added."""
-
-    code = "store"
+_COLUMNS = ", ".join(("quantity", *COLUMNS))
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +140,7 @@ class Store:
         if not self._lock.is_locked:
             self.hold()
         self._refuse_surprises()
-        with self._explained("opened"):
+        with explained(self.path, "opened"):
             connection = sqlite3.connect(self.path, isolation_level=None)
             self._connection = connection
             # a file may have been edited by anyone: no function of ours or theirs runs by its schema
@@ -155,6 +150,10 @@ class Store:
             connection.execute("PRAGMA synchronous = FULL")
             connection.execute("PRAGMA journal_mode = WAL")
             self._create_tables(connection)
+            # a damaged page can swallow rows without an error; some hundred megabytes are looked through in a second
+            [[found]] = connection.execute("PRAGMA quick_check(1)").fetchall()
+            if found != "ok":
+                raise ValueError(str(found).replace("\n", " "))
             return self._choose(connection, study)
 
     def find(self, unit: str, name: str) -> Kept | None:
@@ -163,23 +162,25 @@ class Store:
         Raises:
             StoreError: what is in the file makes no sense.
         """
-        with self._explained("read"):
+        with explained(self.path, "read"):
             cursor = self._open.execute(
                 "SELECT id, input_sha256, nonnegative, seconds, allowed_bytes FROM pairs "
                 "WHERE study = ? AND unit = ? AND input = ?",
-                (self._study, _stored(unit), _stored(name)),
+                (self._study, to_text(unit), to_text(name)),
             )
             pair = cursor.fetchone()
             if pair is None:
                 return None
             key, digest, nonnegative, seconds, allowed = pair
             rows = self._open.execute(f"SELECT {_COLUMNS} FROM measurements WHERE pair = ?", (key,))  # noqa: S608
-            findings = {str(row[0]): _finding(*row[1:]) for row in rows}
+            read = {str(row[0]): to_finding(*row[1:]) for row in rows}
+            # in the order in which they are measured, which is that of a result
+            findings = {quantity: read[quantity] for quantity in sorted(read, key=QUANTITIES.index)}
             for quantity, finding in findings.items():
                 # one row that no result can hold would spoil it at the very end of the run
                 validate_row({"unit": unit, "input": name, "quantity": quantity, **finding.to_json()})
-            outcome = Outcome(unit, name, findings, bool(nonnegative), _number(seconds))
-            return Kept(outcome, str(digest), _number(allowed))
+            outcome = Outcome(unit, name, findings, bool(nonnegative), to_number(seconds))
+            return Kept(outcome, str(digest), to_number(allowed))
 
     def keep(self, outcome: Outcome, input_sha256: str, allowed_bytes: float) -> None:
         """Commit a pair in place of an earlier one of the same unit and input name.
@@ -187,8 +188,8 @@ class Store:
         Raises:
             StoreError: it cannot be written, as where the disk is full; earlier rows stay as they were.
         """
-        pair = (self._study, _stored(outcome.unit), _stored(outcome.input))
-        with self._explained("written"), _transaction(self._open) as connection:
+        pair = (self._study, to_text(outcome.unit), to_text(outcome.input))
+        with explained(self.path, "written"), _transaction(self._open) as connection:
             earlier = "SELECT id FROM pairs WHERE study = ? AND unit = ? AND input = ?"
             connection.execute(f"DELETE FROM measurements WHERE pair IN ({earlier})", pair)  # noqa: S608
             connection.execute("DELETE FROM pairs WHERE study = ? AND unit = ? AND input = ?", pair)
@@ -200,7 +201,7 @@ class Store:
             ).lastrowid
             connection.executemany(
                 f"INSERT INTO measurements (pair, {_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",  # noqa: S608
-                [(key, quantity, *_row(finding)) for quantity, finding in outcome.findings.items()],
+                [(key, quantity, *to_row(finding)) for quantity, finding in outcome.findings.items()],
             )
 
     @property
@@ -218,7 +219,7 @@ class Store:
                 code="store-unusable",
             )
         if self.replace:
-            with self._explained("replaced"):
+            with explained(self.path, "replaced"):
                 for suffix in ("", "-wal", "-shm", "-journal"):
                     self.path.with_name(FILE + suffix).unlink(missing_ok=True)
         there = self.path.exists() and self.path.stat().st_size > 0
@@ -272,58 +273,6 @@ class Store:
         # the nearest one tells best what was changed
         return min((study.differences(before) for before in reversed(earlier)), key=len)
 
-    @contextmanager
-    def _explained(self, verb: str) -> Iterator[None]:
-        """Turn what may go wrong with the file into a `StoreError`."""
-        try:
-            yield
-        except sqlite3.Error as error:
-            raise self._error(verb, error) from error
-        except OSError as error:
-            raise StoreError(
-                f"{self.path} cannot be {verb}: {error.strerror or error}",
-                fix="--out with a folder of your own",
-                code="output-not-writable",
-            ) from error
-        except (
-            ValueError,
-            TypeError,
-            KeyError,
-            AttributeError,
-            OverflowError,
-            RecursionError,
-            ResultError,
-        ) as error:
-            raise StoreError(
-                f"{self.path} holds what is no measurement: {getattr(error, 'what', error)}",
-                why="it was changed by another program, or is damaged",
-                fix="--overwrite to measure again, or another --out",
-                code="store-unusable",
-            ) from error
-
-    def _error(self, verb: str, error: sqlite3.Error) -> StoreError:
-        name = getattr(error, "sqlite_errorname", "")
-        if name.startswith(("SQLITE_FULL", "SQLITE_IOERR")):
-            return StoreError(
-                f"{self.path} cannot be {verb}: {error}",
-                why="the disk is full or fails; what was committed before stays",
-                fix="make room, then go on with --resume",
-                code="disk-full",
-            )
-        if name.startswith(("SQLITE_READONLY", "SQLITE_CANTOPEN", "SQLITE_PERM", "SQLITE_BUSY")):
-            return StoreError(
-                f"{self.path} cannot be {verb}: {error}",
-                why="the file or its folder is read-only, or another program holds it",
-                fix="--out with a folder of your own",
-                code="output-not-writable",
-            )
-        return StoreError(
-            f"{self.path} cannot be {verb}: {error}",
-            why="it is damaged or was not written by diffeo-probe",
-            fix="--overwrite to measure again, or another --out",
-            code="store-unusable",
-        )
-
 
 @contextmanager
 def _transaction(connection: sqlite3.Connection) -> Iterator[sqlite3.Connection]:
@@ -349,54 +298,3 @@ def _expected_tables() -> set[tuple[Any, ...]]:
         return _tables(memory)
     finally:
         memory.close()
-
-
-def _row(finding: Finding) -> tuple[Any, ...]:
-    low, high = finding.interval if finding.interval is not None else (None, None)
-    return (
-        finding.value,
-        finding.evidence.value,
-        finding.status.value,
-        finding.error,
-        low,
-        high,
-        finding.dtype,
-        finding.seed,
-        None if finding.reason is None else _stored(finding.reason),
-    )
-
-
-def _finding(*row: Any) -> Finding:
-    value, evidence, status, error, low, high, dtype, seed, reason = row
-    if isinstance(reason, bytes):
-        reason = reason.decode("utf-8", "surrogatepass")
-    for text in (dtype, reason):
-        if text is not None and not isinstance(text, str):
-            raise ValueError(f"{text!r} is no text")
-    if seed is not None and not isinstance(seed, int):
-        raise ValueError(f"{seed!r} is no seed")
-    return Finding(
-        None if value is None else _number(value),
-        Evidence(evidence),
-        Status(status),
-        error=None if error is None else _number(error),
-        interval=None if low is None and high is None else (_number(low), _number(high)),
-        dtype=dtype,
-        seed=seed,
-        reason=reason,
-    )
-
-
-def _number(value: Any) -> Any:
-    if not isinstance(value, int | float):
-        raise ValueError(f"{value!r} is no number")
-    return value
-
-
-def _stored(text: str) -> str | bytes:
-    """Return text as SQLite takes it: a file's name need not be valid UTF-8, and is then kept as its bytes."""
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return text.encode("utf-8", "surrogatepass")
-    return text

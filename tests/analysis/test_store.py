@@ -52,6 +52,7 @@ def test_what_is_kept_comes_back_to_the_bit_in_another_process_too(tmp_path):
     with begun(tmp_path, resume=True) as store:
         kept = store.find("u", "a.png")
     assert bits(kept.outcome.findings) == bits(FINDINGS)
+    assert list(kept.outcome.findings) == list(FINDINGS), "in the order in which they were measured"
     assert (kept.outcome.nonnegative, kept.outcome.seconds) == (True, 0.1)
     assert (kept.input_sha256, kept.allowed_bytes) == ("hash", 1e9)
 
@@ -182,6 +183,7 @@ def damaged(folder, sql):
 @pytest.mark.parametrize(
     "sql",
     [
+        "UPDATE measurements SET quantity = 'hearsay' WHERE quantity = 'sign'",
         "UPDATE measurements SET evidence = 'hearsay'",
         "UPDATE measurements SET status = x'00ff'",
         "UPDATE measurements SET value = 'one'",
