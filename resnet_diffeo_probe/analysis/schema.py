@@ -24,6 +24,7 @@ __all__ = [
     "load_schema",
     "read_result",
     "validate",
+    "validate_row",
     "write_result",
 ]
 
@@ -80,6 +81,21 @@ def validate(result: Any) -> None:
     for place, problem in _problems(result):
         raise ResultError(
             f"this is not a valid result: {place}: {problem}",
+            why=f"it does not keep to version {SCHEMA_VERSION} of the result's schema",
+            fix="make it again with `diffeo-probe analyze`",
+            code="result-invalid",
+        )
+
+
+def validate_row(row: Any) -> None:
+    """Check one measurement by itself, as `validate` checks it among the others.
+
+    Raises:
+        ResultError: it is no row that a result could hold.
+    """
+    for place, problem in _row_problems(row):
+        raise ResultError(
+            f"this is no measurement: {place}: {problem}",
             why=f"it does not keep to version {SCHEMA_VERSION} of the result's schema",
             fix="make it again with `diffeo-probe analyze`",
             code="result-invalid",
@@ -234,6 +250,15 @@ def _problems(result: Result) -> Iterator[Problem]:
     yield from _not_finite(result, "")
     yield from _broken_references(result)
     yield from broken_evidence(result)
+
+
+def _row_problems(row: Any) -> Iterator[Problem]:
+    if not _is_surely_a_row()(row):
+        for error in _row_validator().iter_errors(row):
+            yield _place(error.absolute_path), error.message[:300]
+    yield from _not_finite(row, "")
+    if row["value"] is None and row["status"] == "ok":
+        yield "value", "status is ok, but there is no value"
 
 
 @cache

@@ -36,6 +36,7 @@ import torch
 from diffeo_probe.main import cli
 from mutation import change_node, mutate, rename
 from seeds import SEEDS
+from store_damage import edited, read_store, stores
 
 from resnet_diffeo_probe.analysis.schema import read_result, validate
 from resnet_diffeo_probe.analysis.thresholds import read_thresholds
@@ -158,6 +159,15 @@ def config(path: Path) -> str:
     return " and ".join(told)
 
 
+def damaged(target: str, content: bytes, chance: random.Random, others: tuple[bytes, ...]) -> bytes:
+    """Return a damaged copy of a file: at random, or in a way that its format does not notice."""
+    if target == "page":
+        return nonsense(content, chance)
+    if target == "store" and chance.random() < 0.75:
+        return edited(content, chance)
+    return mutate(content, chance, others)
+
+
 def nonsense(content: bytes, chance: random.Random) -> bytes:
     """Return a stored analysis changed wherever the schema lets it pass: valid, and without any sense."""
     tree = json.loads(content)
@@ -189,6 +199,7 @@ def check_page(page: str) -> None:
         raise WrongError("a template in a name was carried out")
 
 
+SEEDS["store"] = stores
 READERS: dict[str, Callable[[Path], str]] = {
     "model": model,
     "tensor": tensor,
@@ -196,6 +207,7 @@ READERS: dict[str, Callable[[Path], str]] = {
     "result": result,
     "page": result,
     "config": config,
+    "store": read_store,
 }
 
 
@@ -215,7 +227,7 @@ def run(
         chance = random.Random(f"{target} {seed} {case}")  # noqa: S311 - not for secrets
         name = chance.choice(tuple(seeds))
         path = folder / name
-        content = nonsense(seeds[name], chance) if target == "page" else mutate(seeds[name], chance, contents)
+        content = damaged(target, seeds[name], chance, contents)
         path.write_bytes(content)
         (folder / "case").write_text(f"{target} --seed {seed} --first {case} --cases 1  # {name}")
         before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
