@@ -2,18 +2,15 @@
 
     python benchmarks/determinants.py --weights resnet20.th --images cifar10/ --out benchmarks/results/determinants.json
 
-Three comparisons: one real unit of n = 4,096 against `torch.func.jacrev` and `torch.linalg.slogdet`; sign and log|det|
-of all identity units of the network on many images, by the same code as `diffeo-probe analyze --budget quick`; and one
-unit of a ResNet-18 at 224×224, n = 200,704. Times are medians; the figures that count are the ratios.
+Two comparisons: one real unit of n = 4,096 against `torch.func.jacrev` and `torch.linalg.slogdet`; and sign and
+log|det| of all identity units of the network on many images, by the same code as `diffeo-probe analyze --budget quick`.
+Times are medians; the figures that count are the ratios. Units of ImageNet size: `imagenet.py`.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import os
-import platform
-import resource
 import statistics
 import time
 import warnings
@@ -22,15 +19,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import torchvision
+from environment import environment, gemm_seconds
 
 from resnet_diffeo_probe.analysis.analyze import analyze
 from resnet_diffeo_probe.analysis.plan import Settings
 from resnet_diffeo_probe.analysis.quantities import Budget
 from resnet_diffeo_probe.inputs import Inputs, Preprocessing, read_inputs
 from resnet_diffeo_probe.jacobian import UnitJacobian, determinant
-from resnet_diffeo_probe.jacobian.block_system import elimination_flops
-from resnet_diffeo_probe.jacobian.elimination import factorize
 from resnet_diffeo_probe.models import LoadedModel, load
 from resnet_diffeo_probe.units import discover
 
@@ -43,12 +38,6 @@ def median_seconds(run: Callable[[], Any], repeats: int) -> float:
         run()
         times.append(time.perf_counter() - started)
     return statistics.median(times)
-
-
-def gemm_seconds(repeats: int = 3) -> float:
-    """Median time of one 4096³ float64 matrix product on all threads."""
-    a = torch.randn(4096, 4096, dtype=torch.float64)
-    return median_seconds(lambda: a @ a, repeats)
 
 
 def against_dense(model: LoadedModel, inputs: Inputs, unit_name: str) -> dict[str, Any]:
@@ -97,44 +86,6 @@ def whole_network(model: LoadedModel, inputs: Inputs, gemm: float) -> dict[str, 
     }
 
 
-def imagenet_unit() -> dict[str, Any]:
-    """ResNet-18 with random weights at 224×224: one image, the first unit."""
-    torch.manual_seed(0)
-    network = torchvision.models.resnet18(weights=None).eval()
-    for name, buffer in network.named_buffers():
-        if "running_var" in name:
-            buffer.uniform_(0.5, 1.0)
-        elif "running_mean" in name:
-            buffer.normal_(0, 0.1)
-    image = torch.randn(1, 3, 224, 224)
-    found = discover(network, image).to(dtype=torch.float64)
-    _, seen = found.run(image.double())
-    x = seen["layer1.0"].input.clone()
-    jacobian = UnitJacobian(next(u for u in found.units if u.name == "layer1.0"))
-    del found, seen
-    before = gemm_seconds()
-    started = time.perf_counter()
-    lin = jacobian.at(x)
-    system = lin.reduced.system()
-    prepared = time.perf_counter()
-    result = factorize(system)
-    done = time.perf_counter()
-    gemm = (before + gemm_seconds()) / 2
-    return {
-        "unit": "resnet18 layer1.0",
-        "n": lin.dimension,
-        "active": lin.reduced.order,
-        "sign": result.sign,
-        "logabsdet": result.logabsdet,
-        "preparation_seconds": prepared - started,
-        "elimination_seconds": done - prepared,
-        "gemm_seconds": gemm,
-        "total_over_gemm": (done - started) / gemm,
-        "flops_over_gemm": elimination_flops(system) / (2 * 4096**3),
-        "peak_gib_of_process": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20,
-    }
-
-
 def main() -> None:
     """Run the comparisons and print them as JSON."""
     parser = argparse.ArgumentParser(
@@ -144,7 +95,6 @@ def main() -> None:
     parser.add_argument("--images", type=Path, required=True)
     parser.add_argument("--count", type=int, default=100)
     parser.add_argument("--unit", default="layer3.1")
-    parser.add_argument("--skip-imagenet", action="store_true")
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
     model = load(options.weights)
@@ -155,18 +105,11 @@ def main() -> None:
     )
     gemm = gemm_seconds()
     result = {
-        "environment": {
-            "python": platform.python_version(),
-            "torch": torch.__version__,
-            "cores": len(os.sched_getaffinity(0)),
-            "load_average_at_start": os.getloadavg()[0],
-        },
+        "environment": environment(),
         "gemm_4096_float64_seconds": gemm,
         "against_dense": against_dense(model, inputs, options.unit),
         "whole_network": whole_network(model, inputs, gemm),
     }
-    if not options.skip_imagenet:
-        result["imagenet_unit"] = imagenet_unit()
     text = json.dumps(result, indent=1)
     print(text)
     if options.out is not None:

@@ -146,12 +146,13 @@ class Linearization:
         return self.dimension < min(active)
 
     def factor_bytes(self, *, keep: bool = True) -> float:
-        """Return the memory of an elimination, the largest front included.
+        """Return the memory of an elimination: factors, the largest front, and the tiles that its blocks come from.
 
         Args:
             keep: whether the factors are kept for solves; otherwise a few vectors are solved for along the way.
         """
-        return factor_entries(self.reduced.system(), keep=keep) * self.x.element_size()
+        numbers = factor_entries(self.reduced.system(), keep=keep) + self.reduced.store_entries()
+        return numbers * self.x.element_size()
 
     def factorize(self, *, keep: bool = False) -> JacobianFactorization:
         """Eliminate the reduced matrix.

@@ -110,6 +110,10 @@ class ReducedMatrix:
         fits = max(largest, self._table.largest_store) < _SHORT_INDEX
         return (row.int(), column.int()) if fits else (row, column)
 
+    def store_entries(self) -> int:
+        """Return how many numbers the tiles take that are held at a time."""
+        return self._table.largest_store * (1 if self._table.is_static else 1 + self.per_group)
+
     def system(self) -> BlockSystem:
         """Return the matrix for elimination, image rows grouped as is cheapest."""
         sizes = tuple(int(s) for s in self._grouping.sizes(self.row_sizes))

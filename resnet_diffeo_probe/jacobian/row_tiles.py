@@ -80,6 +80,11 @@ class TileTable:
         sizes = [size for *_, size in self._moving] if self._store is None else [int(self._store.shape[0])]
         self.largest_store = max(sizes, default=0) * self._channels**2
 
+    @property
+    def is_static(self) -> bool:
+        """Whether the product is the same at all inputs, and one store serves them all."""
+        return self._store is not None
+
     def tiles(self, a: int, b: int) -> list[Tile]:
         """Return the tiles between two image rows."""
         return self._tiles.get((a, b), [])
