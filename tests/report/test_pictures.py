@@ -163,3 +163,9 @@ def test_pictures_left_out_are_counted(make_pictured, parse):
     result = make_pictured(2, 2, states=("not_injective_proven",))
     result["pictures"]["left_out"] = 4
     assert "4 more pictures were left out" in parse(render_html(result)).text
+
+
+def test_the_same_pictures_give_the_same_bytes(make_pictured):
+    first, second = make_pictured(3, 2), make_pictured(3, 2)
+    assert first == second
+    assert render_html(first) == render_html(second)
