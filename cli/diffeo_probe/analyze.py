@@ -25,7 +25,7 @@ from diffeo_probe.options import (
 )
 from diffeo_probe.results import reuse_in_words, tell, write
 from diffeo_probe.run_record import Log, Observer, write_run
-from diffeo_probe.workers import executor_for
+from diffeo_probe.workers import Workforce, executor_for, workforce_options
 from resnet_diffeo_probe import __version__
 from resnet_diffeo_probe.errors import ConfigurationError
 
@@ -99,15 +99,7 @@ _SKIPPED_SHOWN = 5
     show_default=True,
     help="What inputs are compared with by the attribution: zero after normalisation, or a black image.",
 )
-@click.option(
-    "--workers", type=click.IntRange(min=1), help="Measurements at the same time; default: one a core."
-)
-@click.option(
-    "--unit-timeout",
-    type=click.FloatRange(min=0, min_open=True),
-    metavar="SECONDS",
-    help="End the measurement of a unit at an input after this time; the others go on.",
-)
+@workforce_options
 @click.option(
     "--max-memory",
     type=click.FloatRange(min=0, min_open=True),
@@ -150,7 +142,7 @@ def analyze(model: str, **options: Any) -> int:
         if len(sys.argv) > 1
         else "diffeo-probe analyze"
     )
-    return run_analysis(model, command=command, **options)
+    return run_analysis(model, command=command, workforce=Workforce.taken_from(options), **options)
 
 
 def run_analysis(
@@ -171,13 +163,12 @@ def run_analysis(
     budget: str,
     dtype: str,
     seed: int,
-    workers: int | None,
+    workforce: Workforce,
     max_memory: float | None,
     out: str | None,
     overwrite: bool,
     fail_on: str,
     resume: bool = False,
-    unit_timeout: float | None = None,
     thresholds: str | None = None,
     baseline: str = "zero",
     device: str = "cpu",
@@ -207,7 +198,7 @@ def run_analysis(
         budget=Budget(budget),
         dtype=dtype,
         seed=seed,
-        workers=workers,
+        workers=workforce.workers,
         max_bytes=None if max_memory is None else max_memory * 2**30,
         baseline=Baseline(baseline),
         device=device,
@@ -241,7 +232,6 @@ def run_analysis(
         "device": device,
         "seed": seed,
         "baseline": baseline,
-        "unit_timeout": unit_timeout,
         "thresholds": thresholds,
         "fail_on": fail_on,
     }
@@ -266,7 +256,7 @@ def run_analysis(
             log.line(about)
             if recorded is None:
                 # consent to run a file's code is given by whoever runs it, and not by a file
-                as_typed = {"measures": measures, "workers": workers, "max_memory": max_memory}
+                as_typed = {"measures": measures, "max_memory": max_memory, **workforce.given()}
                 write_run(options | as_typed, folder)
 
         analysis = analyze_model(
@@ -275,6 +265,7 @@ def run_analysis(
             settings,
             command=command,
             configuration=options
+            | workforce.given()
             | {
                 "trust_pickle": trust_pickle,
                 "measures": list(settings.quantities),
@@ -284,13 +275,7 @@ def run_analysis(
             | ({} if recorded is None else {"model": recorded[0], "inputs": recorded[1]}),
             thresholds=limits,
             executor=executor_for(
-                loaded,
-                batch,
-                arch=arch,
-                trust_pickle=trust_pickle,
-                workers=workers,
-                unit_timeout=unit_timeout,
-                tell=seen.note,
+                workforce, loaded, batch, arch=arch, trust_pickle=trust_pickle, tell=seen.note
             ),
             store=store,
             stop=patient_stop(log),

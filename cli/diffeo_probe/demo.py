@@ -9,6 +9,7 @@ import click
 from diffeo_probe.analyze import run_analysis
 from diffeo_probe.configured import ConfiguredCommand
 from diffeo_probe.options import PATH
+from diffeo_probe.workers import Workforce
 
 __all__ = ["demo"]
 
@@ -53,7 +54,7 @@ def demo(out: str, seed: int) -> int:
         "budget": "standard",
         "dtype": "float64",
         "seed": seed,
-        "workers": None,
+        "workforce": Workforce(),
         "max_memory": None,
         "out": out,
         "overwrite": True,

@@ -1,0 +1,122 @@
+"""Who measures, by the options: and that it makes no difference to the numbers."""
+
+from types import SimpleNamespace
+
+import pytest
+import torch
+from diffeo_probe.workers import Workforce, executor_for
+
+from resnet_diffeo_probe.analysis.plan import Settings, make_plan, prepared
+from resnet_diffeo_probe.analysis.quantities import Budget
+from resnet_diffeo_probe.analysis.schema import read_result
+from resnet_diffeo_probe.demo import demo_paths
+from resnet_diffeo_probe.errors import ConfigurationError
+from resnet_diffeo_probe.inputs import Preprocessing, read_inputs
+from resnet_diffeo_probe.models import load
+from resnet_diffeo_probe.units import discover
+
+DEMO = demo_paths()
+
+
+@pytest.mark.parametrize(
+    ("words", "problem"),
+    [
+        (["--scheduler", "tcp://localhost:1", "--slurm", "2"], "--scheduler and --slurm are given together"),
+        (["--slurm", "2", "--unit-timeout", "3"], "--unit-timeout and --slurm are given together"),
+        (["--slurm-queue", "fast"], "--slurm-queue has no effect without --slurm"),
+        (["--unit-timeout", "0"], "unit-timeout"),
+    ],
+)
+def test_options_that_contradict_each_other(typed, words, problem, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    outcome = typed(
+        "analyze", DEMO.model, "--inputs", DEMO.inputs, "-n", 1, "--mean", "0.3", "--std", "0.4", *words
+    )
+    assert outcome.exit_code == 2
+    assert problem in outcome.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def chosen(workers, gigaflops, **asked):
+    """The kind of executor for a plan that is expected to take so much."""
+    loaded = load(DEMO.model)
+    batch = read_inputs("synthetic", count=2, preprocessing=Preprocessing(), shape=loaded.input_shape)
+    discovery = discover(loaded.module, batch.part(0, 1)).to(dtype=torch.float64)
+    plan = make_plan(discovery, Settings(budget=Budget.QUICK, workers=workers))
+    for unit_plan in plan.units:
+        unit_plan.about["expected_gigaflops"] = gigaflops
+    told = []
+    make = executor_for(
+        Workforce(workers=workers, **asked), loaded, batch, arch=None, trust_pickle=False, tell=told.append
+    )
+    return type(make(discovery, prepared(plan))).__name__, told
+
+
+def test_processes_where_they_pay_or_a_measurement_must_be_ended():
+    assert chosen(2, 1.0) == ("InThreads", [])
+    assert chosen(None, 1e6) == ("InThreads", [])
+    assert chosen(1, 1e6) == ("InThreads", [])
+    kind, told = chosen(2, 1e6)
+    assert kind == "InProcesses"
+    assert "2 processes" in told[0]
+    kind, told = chosen(1, 1.0, unit_timeout=5.0)
+    assert kind == "InProcesses"
+    assert "can be ended" in told[0]
+
+
+def test_slurm_gets_what_was_asked_for(monkeypatch):
+    cluster = pytest.importorskip(
+        "resnet_diffeo_probe.analysis.executors.cluster", reason="the extra [cluster]"
+    )
+    slurm = pytest.importorskip("resnet_diffeo_probe.analysis.executors.slurm", reason="the extra [cluster]")
+    asked = []
+    monkeypatch.setattr(slurm, "slurm_cluster", asked.append)
+    monkeypatch.setattr(cluster, "OnDask", lambda *_, **options: SimpleNamespace(**options))
+    kind, told = chosen(None, 1.0, slurm=3, slurm_cores=4, slurm_walltime="02:00:00", slurm_queue="fast")
+    assert kind == "SimpleNamespace"
+    assert asked == [slurm.SlurmJobs(jobs=3, cores=4, walltime="02:00:00", queue="fast")]
+    assert "3 Slurm jobs" in told[0]
+
+
+@pytest.mark.slow
+def test_in_processes_the_numbers_are_the_same(typed, tmp_path):
+    words = ["analyze", DEMO.model, "--inputs", DEMO.inputs, "-n", 2, "--mean", "0.3", "--std", "0.4"]
+    words += ["--budget", "quick", "--workers", 2]
+    assert typed(*words, "--out", tmp_path / "threads").exit_code == 0
+    outcome = typed(*words, "--unit-timeout", 100, "--out", tmp_path / "processes")
+    assert outcome.exit_code == 0, outcome.output
+    a, b = (read_result(tmp_path / name / "result.json") for name in ("threads", "processes"))
+    assert a["measurements"] == b["measurements"]
+    assert a["verdicts"] == b["verdicts"]
+    assert b["tool"]["configuration"]["unit_timeout"] == 100
+
+
+@pytest.mark.slow
+def test_what_takes_too_long_is_a_row_and_the_run_is_partial(typed, tmp_path):
+    words = [
+        "analyze",
+        DEMO.model,
+        "--inputs",
+        DEMO.inputs,
+        "-n",
+        1,
+        "--mean",
+        "0.3",
+        "--std",
+        "0.4",
+        "--workers",
+        1,
+    ]
+    outcome = typed(*words, "--budget", "quick", "--unit-timeout", 1e-4, "--out", tmp_path / "out")
+    assert outcome.exit_code == 4, outcome.output
+    rows = read_result(tmp_path / "out" / "result.json")["measurements"]
+    assert any(row["status"] == "not_run" and "(--unit-timeout)" in (row.get("reason") or "") for row in rows)
+    assert "(--unit-timeout)" in (tmp_path / "out" / "log.txt").read_text(encoding="utf-8")
+
+
+def test_a_workforce_is_taken_out_of_the_options():
+    options = {**Workforce(workers=3).__dict__, "seed": 1}
+    assert Workforce.taken_from(options) == Workforce(workers=3)
+    assert options == {"seed": 1}
+    with pytest.raises(ConfigurationError):
+        Workforce(slurm_memory=2.0)
