@@ -258,9 +258,11 @@ def _about(jacobian: UnitJacobian, settings: Settings) -> dict[str, Any]:
         "expected_order": best.order,
         "expected_gigaflops": round(best.flops / 1e9, 3),
         "expected_mebibytes": round(best.factor_bytes / 2**20, 1),
+        # for the sign and log|det| alone; singular values are solved for with kept factors
+        "expected_mebibytes_of_determinant": round(best.check_bytes / 2**20, 1),
     }
     allowed = settings.memory / settings.threads
-    if best.factor_bytes > allowed:
+    if best.check_bytes > allowed:
         about["if_it_does_not_fit"] = (
             f"{allowed / 2**20:.1f} MiB are allowed: where the active coordinates of an input need more, log|det J| is "
             f"an {ESTIMATE}, without a sign"
