@@ -77,7 +77,7 @@ def measure(
         if needed > allowed:
             reason = (
                 f"the factors need {needed / 2**30:.3g} GiB, {allowed / 2**30:.3g} GiB are allowed: a smaller input "
-                f"size or --max-memory {math.ceil(needed / 2**30)} for each worker would do"
+                f"size or --max-memory {math.ceil(needed / 2**30 * 100) / 100:g} --workers 1 would do"
             )
             found |= dict.fromkeys(needs_factors, Finding.missing(Status.NOT_RUN, reason))
             found["sign"] = Finding.missing(Status.NOT_RUN, f"{reason}; {NO_SIGN}")

@@ -87,12 +87,19 @@ def _rank(finding: Mapping[str, Any]) -> str:
 def _written(finding: Mapping[str, Any]) -> str:
     if finding["value"] is None:
         return str(finding["status"]).replace("_", " ")
+    if _is_rounding(finding):
+        return f"< {number(finding['error'], 2)}"
     return number(finding["value"])
+
+
+def _is_rounding(finding: Mapping[str, Any]) -> bool:
+    """Return whether a singular value is not told from zero."""
+    return 0 < abs(finding["value"]) <= finding.get("error", 0)
 
 
 def _charts(depths: Sequence[Mapping[str, Any]], directions: int) -> list[tuple[str, Markup, str]]:
     ranks = [_column(depth, [depth["rank"]["value"]], scale=directions) for depth in depths]
-    ends = [_column(depth, [depth[key]["value"] for key in ("sigma_min", "sigma_max")]) for depth in depths]
+    ends = [_column(depth, [_stretch(depth[key]) for key in ("sigma_min", "sigma_max")]) for depth in depths]
     first = draw_panel(
         Panel(limits=(0.0, 1.0), percent=True, bars=True),
         ranks,
@@ -114,9 +121,14 @@ def _charts(depths: Sequence[Mapping[str, Any]], directions: int) -> list[tuple[
         (
             "Least and greatest stretch",
             second,
-            "Smallest and largest singular value, logarithmic. ▼: exactly 0.",
+            "Smallest and largest singular value, logarithmic. ▼: 0 within rounding.",
         ),
     ]
+
+
+def _stretch(finding: Mapping[str, Any]) -> float | None:
+    value: float | None = finding["value"]
+    return 0.0 if value is not None and _is_rounding(finding) else value
 
 
 def _column(depth: Mapping[str, Any], values: Sequence[float | None], scale: int = 1) -> Column:

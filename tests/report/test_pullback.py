@@ -43,6 +43,14 @@ def test_every_number_stands_in_the_table(pulled, parse):
     assert document.values("href").count("#pullback") >= 1
 
 
+def test_a_singular_value_within_rounding_is_no_number_of_its_own(pulled, parse):
+    pulled["pullback"]["depths"][1]["sigma_min"] = exact(2.6e-31, error=3.8e-11)
+    document = parse(render_html(pulled))
+    assert document.tables["pullback-table"][2][4] == f"< {number(3.8e-11, 2)}"
+    assert "2.6" not in document.tables["pullback-table"][2][4]
+    assert "10⁻³¹" not in document.html.split('id="pullback-title"')[1].split("</section>")[0]
+
+
 def test_without_it_there_is_no_section(result, parse):
     for absent in ({}, {"pullback": None}):
         assert "pullback-title" not in parse(render_html(result | absent)).values("id")
