@@ -14,6 +14,9 @@ __all__ = ["FILES", "Earlier", "prepare_folder", "writing"]
 
 #: What an analysis writes and does not replace unasked.
 FILES = ("report.html", "result.json", "units.csv", "measurements.sqlite")
+# what it writes beside these, makes for a moment or clears away
+_PROBE = ".diffeo-probe-write-test"
+_OTHERS = ("run.toml", "log.txt", "witnesses", ".diffeo-probe.lock", _PROBE)
 
 
 class Earlier(Enum):
@@ -36,9 +39,17 @@ def prepare_folder(out: str | None, model: Path, earlier: Earlier) -> Path:
         The folder, which may not exist yet.
 
     Raises:
-        OutputError: it cannot be written, holds the results of another analysis, or none to go on with.
+        OutputError: it cannot be written, holds the results of another analysis, none to go on with, or
+            links in their place.
     """
     folder = Path(out).expanduser() if out is not None else _new_folder(model)
+    if links := [name for name in (*FILES, *_OTHERS) if (folder / name).is_symlink()]:
+        raise OutputError(
+            f"{folder / links[0]} is a link",
+            why="an analysis writes into its folder and nowhere else",
+            fix="remove the link, or another --out",
+            code="output-not-writable",
+        )
     there = [name for name in FILES if (folder / name).exists()]
     if there and earlier is Earlier.REFUSE:
         raise OutputError(
@@ -55,7 +66,7 @@ def prepare_folder(out: str | None, model: Path, earlier: Earlier) -> Path:
             code="nothing-to-resume",
         )
     missing = [part for part in (folder, *folder.parents) if not part.exists()]
-    probe = folder / ".diffeo-probe-write-test"
+    probe = folder / _PROBE
     with writing(folder):
         try:
             folder.mkdir(parents=True, exist_ok=True)
