@@ -23,6 +23,7 @@ from resnet_diffeo_probe.analysis.placement import references_json, refinement_j
 from resnet_diffeo_probe.analysis.plan import Plan, Settings, make_plan, prepared
 from resnet_diffeo_probe.analysis.proving import pair_in_pixels, prove_units
 from resnet_diffeo_probe.analysis.pulling_back import pullback_json
+from resnet_diffeo_probe.analysis.result_size import require_readable
 from resnet_diffeo_probe.analysis.run import Measured, Progress, Reuse, run_plan
 from resnet_diffeo_probe.analysis.schema import SCHEMA_VERSION, validate, write_result
 from resnet_diffeo_probe.analysis.store import Store
@@ -139,6 +140,7 @@ def analyze(
         logits, discovery = _first_look(loaded, batch)
         exact = discovery.to(dtype=getattr(torch, settings.dtype))
         plan = make_plan(exact, settings)
+        require_readable(plan, len(batch))
         if planned is not None:
             planned(plan)
         if (

@@ -1,0 +1,41 @@
+"""A result that could not be read back is refused before anything is measured."""
+
+import json
+
+import pytest
+
+from resnet_diffeo_probe.analysis import result_size
+from resnet_diffeo_probe.analysis.analyze import analyze
+from resnet_diffeo_probe.analysis.plan import Settings, make_plan
+from resnet_diffeo_probe.analysis.quantities import Budget
+from resnet_diffeo_probe.analysis.result_size import expected_bytes
+from resnet_diffeo_probe.errors import ConfigurationError
+from resnet_diffeo_probe.units import discover
+
+from .networks import Block, Net, Wider, images, seeded
+
+
+def build():
+    return seeded(lambda: Net(Block(2), Block(2), Wider(2), width=4))
+
+
+@pytest.mark.parametrize("budget", [Budget.QUICK, Budget.STANDARD])
+def test_the_expected_size_is_about_that_of_the_rows(budget):
+    settings = Settings(budget=budget, workers=1)
+    plan = make_plan(discover(build(), images(1)), settings)
+    rows = analyze(build(), images(4), settings).result["measurements"]
+    assert 0.5 < len(json.dumps(rows, indent=1)) / expected_bytes(plan, 4) < 1.2
+
+
+def test_too_many_numbers_are_refused_with_how_many_inputs_would_do(monkeypatch):
+    x, settings = images(40), Settings(budget=Budget.QUICK, workers=1)
+    monkeypatch.setattr(result_size, "MAX_BYTES", 20_000)
+    measured = []
+    with pytest.raises(ConfigurationError, match="too many for one") as refused:
+        analyze(build(), x, settings, progress=measured.append)
+    assert measured == []
+    fits = int(refused.value.fix.split()[1].rstrip(","))
+    assert 0 < fits < 40
+    assert analyze(build(), x[:fits], settings).complete
+    with pytest.raises(ConfigurationError):
+        analyze(build(), x[: fits + 1], settings)
