@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 import uuid
 from collections.abc import Iterable, Iterator
@@ -60,6 +61,7 @@ class OnDask:
         self._units = {unit_plan.unit.name: unit_plan for unit_plan in plan.units}
         self._content = packed(specification)
         self._run = f"diffeo-probe-{uuid.uuid4().hex[:12]}"
+        self._numbers = itertools.count()  # never the key of a task that the scheduler may still remember
         self._stopping = False
         self._client: Client | None = None
 
@@ -108,7 +110,7 @@ class OnDask:
         """
         assert self._client is not None  # noqa: S101 - for the type checker
         waiting: dict[Future[Any], Task] = {}
-        coming, begun = iter(tasks), 0
+        coming = iter(tasks)
         threads, looked = 0, 0.0
         while True:
             if time.monotonic() - looked > _LOOK:
@@ -116,8 +118,7 @@ class OnDask:
             while not self._stopping and len(waiting) < max(1, threads):
                 if (task := next(coming, None)) is None:
                     break
-                waiting[self._submit(task, begun)] = task
-                begun += 1
+                waiting[self._submit(task)] = task
             if not waiting:
                 return
             with suppress(TimeoutError), self._client.as_current():
@@ -141,7 +142,7 @@ class OnDask:
         except (OSError, RuntimeError, ValueError) as error:
             raise self._gone(error) from None
 
-    def _submit(self, task: Task, number: int) -> Future[Any]:
+    def _submit(self, task: Task) -> Future[Any]:
         assert self._client is not None  # noqa: S101 - for the type checker
         return self._client.submit(
             measure_there,
@@ -149,7 +150,7 @@ class OnDask:
             task.unit,
             task.input,
             task.x.numpy(),
-            key=(self._run, number),
+            key=(self._run, next(self._numbers)),
             retries=_RETRIES,
             pure=False,
         )
