@@ -19,6 +19,7 @@ from resnet_diffeo_probe.errors import UnsupportedUnitError
 from resnet_diffeo_probe.jacobian.activations import activation
 from resnet_diffeo_probe.jacobian.block_sparse import SharedBlockMatrix
 from resnet_diffeo_probe.jacobian.gates import read_gates
+from resnet_diffeo_probe.jacobian.max_pooling import max_pooling
 from resnet_diffeo_probe.jacobian.operators import LinearOperator, Shape, linear_operator, pixel_count
 from resnet_diffeo_probe.jacobian.stages import (
     DenseStage,
@@ -238,12 +239,23 @@ class _ChainReader:
         if stage is not None:
             self._add_stage(stage)
             return
+        pooling = None if self._channels_last else max_pooling(target, rest, kwargs, self._shape)
+        if pooling is not None:
+            self._add_operator(pooling.windows, pooling.spread)
+            self._add_stage(pooling.selection)
+            self._add_operator(pooling.total, pooling.total.apply)
+            return
         operator = linear_operator(target, rest, kwargs, self._shape, channels_last=self._channels_last)
         if operator is not None:
             self._operators.append(operator)
             self._shape = operator.out_shape
         to_raw, to_canonical = self._to_raw(), self._to_canonical()
         self._steps.append(lambda x: to_canonical(target(to_raw(x), *rest, **kwargs)))
+
+    def _add_operator(self, operator: LinearOperator, step: Callable[[Tensor], Tensor]) -> None:
+        self._operators.append(operator)
+        self._shape = operator.out_shape
+        self._steps.append(step)
 
     def _stage(
         self, node: fx.Node, target: Any, rest: tuple[Any, ...], kwargs: dict[str, Any]
