@@ -39,7 +39,7 @@ _NAMES = ("kernel_size", "stride", "padding", "dilation", "ceil_mode", "return_i
 class SelectionStage:
     """The largest of every `taps` neighbouring channels stays, the others become zero.
 
-    Its derivative jumps where two are equal, and not where one coordinate has a certain value: so it does not count among
+    Its derivative jumps where two are equal, not where one coordinate has a certain value: so it does not count among
     the stages that are linear between kinks of their own coordinates.
     """
 
