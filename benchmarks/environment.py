@@ -13,7 +13,7 @@ import scipy
 import torch
 import torchvision
 
-__all__ = ["environment", "gemm_seconds"]
+__all__ = ["environment", "gemm_seconds", "gemm_times"]
 
 
 def environment() -> dict[str, Any]:
@@ -34,10 +34,15 @@ def environment() -> dict[str, Any]:
 
 def gemm_seconds(repeats: int = 3) -> float:
     """Return the median wall time of one 4096³ float64 matrix product on torch's threads."""
+    return statistics.median(wall for wall, _ in gemm_times(repeats))
+
+
+def gemm_times(repeats: int) -> list[tuple[float, float]]:
+    """Return wall time and processor time of all threads of a few 4096³ float64 matrix products."""
     a = torch.randn(4096, 4096, dtype=torch.float64)
     times = []
     for _ in range(repeats):
-        started = time.perf_counter()
+        started, busy = time.perf_counter(), time.process_time()
         torch.mm(a, a)
-        times.append(time.perf_counter() - started)
-    return statistics.median(times)
+        times.append((time.perf_counter() - started, time.process_time() - busy))
+    return times

@@ -52,7 +52,8 @@ def main() -> None:
     for network, unit in UNITS:
         rows.append(measured(network, unit, options.size))
         print(
-            f"{network} {unit}: {rows[-1]['seconds_over_gemm']:.1f} GEMM, "
+            f"{network} {unit}: {rows[-1]['seconds_over_gemm']:.1f} GEMM "
+            f"({rows[-1]['processor_seconds_over_gemm']:.1f} in processor time), "
             f"{rows[-1]['peak_gib_of_process']:.1f} GiB, load {rows[-1]['load_average']:.1f}",
             flush=True,
         )

@@ -6,8 +6,9 @@
 One unit of 64 channels, `layer1.0` of a ResNet-18, at growing image sizes, n from 1,024 to 200,704; and the bottleneck
 `layer1.1` of a ResNet-50 at 224×224, n = 802,816. Weights are random, batch norms hold the statistics of a batch
 (`networks.py`). Every point is a process of its own: its peak memory is that of the whole process, libraries included,
-and its yardstick is the 4096³ float64 matrix product timed in it, before and after. A point that takes longer than
-`--limit` seconds is stopped, and no larger one of that method is tried.
+and its yardstick is the 4096³ float64 matrix product timed in it, before and after. Processor time over processor time,
+preparation included, is given too: other load on the machine disturbs it less. A point that takes longer than `--limit`
+seconds is stopped, and no larger one of that method is tried; with `--resume` points that are there stay.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import argparse
 import json
 import math
 import resource
+import statistics
 import subprocess
 import sys
 import time
@@ -27,7 +29,7 @@ import numpy as np
 import scipy.sparse
 import torch
 import torchvision
-from environment import environment, gemm_seconds
+from environment import environment, gemm_times
 from networks import unit_inputs
 from scipy.sparse.linalg import splu
 from torch import Tensor
@@ -129,11 +131,13 @@ def point(method: str, network: str, unit_name: str, size: int) -> dict[str, Any
     _, units = unit_inputs(lambda: getattr(torchvision.models, network)(weights=None), size)
     unit, x = next((unit, x) for unit, x in units if unit.name == unit_name)
     del units
-    before = gemm_seconds(2)
+    gemms = gemm_times(2)
     peak_before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    busy = time.process_time()
     found = METHODS[method](unit, x)
+    busy = time.process_time() - busy
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-    gemm = (before + gemm_seconds(1)) / 2
+    gemm, gemm_busy = (statistics.median(column) for column in zip(*gemms, *gemm_times(1), strict=True))
     return {
         "method": method,
         "unit": f"{network} {unit_name}",
@@ -142,21 +146,27 @@ def point(method: str, network: str, unit_name: str, size: int) -> dict[str, Any
         **found,
         "seconds_over_gemm": found["seconds"] / gemm,
         "gemm_seconds": gemm,
+        "processor_seconds_over_gemm": busy / gemm_busy,
         "peak_gib_of_process": peak,
         "peak_gib_before": peak_before,
         "load_average": environment()["load_average"],
     }
 
 
-def measure(limit: float, out: Path) -> dict[str, Any]:
+def measure(limit: float, out: Path, *, resume: bool) -> dict[str, Any]:
     """Measure every point in a process of its own; what is there so far is written after each."""
     result: dict[str, Any] = {"environment": environment(), "limit_seconds": limit, "points": []}
+    if resume and out.exists():
+        result = json.loads(out.read_text(encoding="utf-8"))
+    there = {(point["method"], point["n"]) for point in result["points"] if "seconds" in point}
     places = [("resnet18", "layer1.0", size) for size in SIZES] + [LARGEST]
     for method in METHODS:
         for network, unit, size in places:
             n = (64 if network == "resnet18" else 256) * (size // 4) ** 2
             if n > LARGEST_N[method]:
                 break
+            if (method, n) in there:
+                continue
             arguments = ["--point", method, network, unit, str(size)]
             try:
                 run = subprocess.run(
@@ -231,6 +241,7 @@ def main() -> None:
     )
     parser.add_argument("--figure-only", action="store_true")
     parser.add_argument("--limit", type=float, default=300.0, help="seconds for one point")
+    parser.add_argument("--resume", action="store_true")
     parser.add_argument("--point", nargs=4, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.point is not None:
@@ -239,7 +250,9 @@ def main() -> None:
         return
     data = REPORTS / "scaling.json"
     result = (
-        json.loads(data.read_text(encoding="utf-8")) if options.figure_only else measure(options.limit, data)
+        json.loads(data.read_text(encoding="utf-8"))
+        if options.figure_only
+        else measure(options.limit, data, resume=options.resume)
     )
     draw(result, REPORTS / "scaling.svg")
 
