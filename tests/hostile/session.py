@@ -270,7 +270,7 @@ def _outcome(reader: Callable[[Path], str], path: Path) -> str:
 def main() -> int:
     """Run a session as the arguments say."""
     parser = argparse.ArgumentParser()
-    parser.add_argument("targets", nargs="+", choices=sorted(READERS), metavar="|".join(sorted(READERS)))
+    parser.add_argument("targets", nargs="+", help=f"{', '.join(READERS)}; image=50 for fifty cases of it")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--first", type=int, default=0)
     parser.add_argument("--cases", type=int, default=100)
@@ -280,9 +280,10 @@ def main() -> int:
         options.keep.mkdir(parents=True, exist_ok=True)
     torch.set_num_threads(1)
     faulthandler.enable()
-    cases = range(options.first, options.first + options.cases)
     total = 0
-    for target in options.targets:
+    for words in options.targets:
+        target, _, number = words.partition("=")
+        cases = range(options.first, options.first + int(number or options.cases))
         # a crash leaves its case's name and file in this folder
         with tempfile.TemporaryDirectory(prefix=f"fuzz-{target}-") as folder:
             print(folder, flush=True)
