@@ -291,8 +291,10 @@ def run_analysis(
         log.line(f"{'interrupted' if analysis.interrupted else 'done'}: exit code {code}")
     tell(analysis, folder)
     if analysis.interrupted:
+        left_out = analysis.result["left_out"]
+        without = f", without {', '.join(left_out)}" if left_out else ""
         terminal.hint(
-            "interrupted: the report holds what was measured until then; "
+            f"interrupted: the report holds what was measured until then{without}; "
             f"--out {folder} --resume goes on from there"
         )
     return code

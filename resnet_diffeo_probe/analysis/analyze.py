@@ -17,12 +17,13 @@ import resnet_diffeo_probe
 from resnet_diffeo_probe.analysis.attributing import attribution_json
 from resnet_diffeo_probe.analysis.fingerprint import study_of
 from resnet_diffeo_probe.analysis.gate import is_complete
-from resnet_diffeo_probe.analysis.interrupt import Stop
+from resnet_diffeo_probe.analysis.interrupt import Steps, Stop
 from resnet_diffeo_probe.analysis.pictures import pictures_json
 from resnet_diffeo_probe.analysis.placement import references_json, refinement_json
 from resnet_diffeo_probe.analysis.plan import Plan, Settings, make_plan, prepared
 from resnet_diffeo_probe.analysis.proving import pair_in_pixels, prove_units
 from resnet_diffeo_probe.analysis.pulling_back import pullback_json
+from resnet_diffeo_probe.analysis.quantities import Budget
 from resnet_diffeo_probe.analysis.result_size import require_readable
 from resnet_diffeo_probe.analysis.run import Measured, Progress, Reuse, run_plan
 from resnet_diffeo_probe.analysis.schema import SCHEMA_VERSION, validate, write_result
@@ -77,7 +78,7 @@ class Analysis:
     @property
     def complete(self) -> bool:
         """Whether every planned measurement of every chosen unit was made."""
-        return not self.interrupted and is_complete(self.result)
+        return not self.interrupted and not self.result["left_out"] and is_complete(self.result)
 
     def save(self, path: Path) -> None:
         """Write `result.json`: to a temporary name first, then in its place."""
@@ -159,24 +160,47 @@ def analyze(
             stop=stop,
             progress=progress,
         )
-        proofs: dict[str, Proofs] = {}
-        refinement: list[dict[str, Any]] = []
-        in_pixels: PixelPair | NoPixelPair | None = None
-        with _kept_at_interrupt(measured):
-            if settings.proves and not measured.interrupted:
-                proofs = prove_units(exact, plan, measured, batch, loaded.module, proven=proven)
-                in_pixels = pair_in_pixels(exact, plan, batch, loaded.module)
-            if settings.refines and not measured.interrupted:
-                refinement = refinement_json(discovery, batch, loaded.num_classes)
+        steps = Steps(interrupted=measured.interrupted)
+        proofs: dict[str, Proofs] = steps.take(
+            "proofs",
+            lambda: prove_units(exact, plan, measured, batch, loaded.module, proven=proven),
+            {},
+            wanted=settings.proves,
+        )
+        in_pixels: PixelPair | NoPixelPair | None = steps.take(
+            "pair of images",
+            lambda: pair_in_pixels(exact, plan, batch, loaded.module),
+            None,
+            wanted=settings.proves and settings.budget is Budget.FULL,
+        )
+        refinement: list[dict[str, Any]] = steps.take(
+            "refinement test",
+            lambda: refinement_json(discovery, batch, loaded.num_classes),
+            [],
+            wanted=settings.refines,
+        )
         verdicts = _verdicts(plan, measured, proofs)
         witnesses = tuple(w for p in proofs.values() for w in p.witnesses)
-        attribution: dict[str, Any] | None = None
-        pictures: dict[str, Any] | None = None
-        pulled: dict[str, Any] | None = None
-        with _kept_at_interrupt(measured):
-            pulled = pullback_json(exact, plan, measured, batch)
-            attribution = attribution_json(discovery, exact, plan, measured, verdicts, batch)
-            pictures = pictures_json(exact, plan, measured, batch, witnesses, in_pixels, verdicts)
+        pulled = steps.take(
+            "pullback",
+            lambda: pullback_json(exact, plan, measured, batch),
+            None,
+            wanted=settings.refines and settings.budget is Budget.FULL,
+        )
+        attribution = steps.take(
+            "attribution",
+            lambda: attribution_json(discovery, exact, plan, measured, verdicts, batch),
+            None,
+            wanted=settings.refines,
+        )
+        pictures = steps.take(
+            "pictures",
+            lambda: pictures_json(exact, plan, measured, batch, witnesses, in_pixels, verdicts),
+            None,
+            wanted=not settings.measures,
+        )
+        # some steps end early by themselves
+        measured.interrupted |= stop.requested or steps.interrupted
     units, rows = [unit_json(p, measured, batch) for p in plan.units], rows_json(measured)
     result = {
         "schema_version": SCHEMA_VERSION,
@@ -208,19 +232,11 @@ def analyze(
         "pullback": pulled,
         "attribution": attribution,
         "pictures": pictures,
+        "left_out": steps.left_out,
     }
     validate(result)
     pair = in_pixels if isinstance(in_pixels, PixelPair) and in_pixels.is_proof else None
     return Analysis(result, verdicts, witnesses, pair, measured.interrupted, measured.reuse)
-
-
-@contextmanager
-def _kept_at_interrupt(measured: Measured) -> Iterator[None]:
-    """End the steps after measuring at an interrupt: what was measured is kept, and says by itself what it proves."""
-    try:
-        yield
-    except KeyboardInterrupt:
-        measured.interrupted = True
 
 
 def _first_look(loaded: LoadedModel, batch: Inputs) -> tuple[Tensor | None, Discovery]:

@@ -7,9 +7,13 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
-from typing import NoReturn
+from typing import NoReturn, TypeVar
 
-__all__ = ["Stop"]
+from resnet_diffeo_probe.errors import InputsError
+
+__all__ = ["Steps", "Stop"]
+
+Result = TypeVar("Result")
 
 
 def _raise() -> NoReturn:
@@ -69,3 +73,37 @@ class Stop:
         if self._heard is not None:
             self._heard()
         self._finish()
+
+
+class Steps:
+    """What follows the measuring: an interrupt leaves out the step that it comes in and all after it.
+
+    A step that reads an input that went away is left out alone.
+
+    Args:
+        interrupted: whether the measuring was, so that no step is taken.
+
+    Attributes:
+        left_out: the steps that were wanted and not finished, in words.
+        interrupted: whether there was an interrupt so far.
+    """
+
+    def __init__(self, *, interrupted: bool) -> None:
+        self.left_out: list[str] = []
+        self.interrupted = interrupted
+
+    def take(
+        self, what: str, compute: Callable[[], Result], otherwise: Result, *, wanted: bool = True
+    ) -> Result:
+        """Return what a step gives, or something else where it is not wanted or was left out."""
+        if not wanted:
+            return otherwise
+        if not self.interrupted:
+            try:
+                return compute()
+            except KeyboardInterrupt:
+                self.interrupted = True
+            except InputsError as error:
+                what = f"{what} ({error.what})"
+        self.left_out.append(what)
+        return otherwise
