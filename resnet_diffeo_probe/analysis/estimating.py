@@ -11,6 +11,7 @@ from resnet_diffeo_probe.analysis.quantities import RECTANGULAR, Budget
 from resnet_diffeo_probe.bijectivity import PROOF_QUANTITIES
 from resnet_diffeo_probe.finding import Evidence, Finding, Status
 from resnet_diffeo_probe.jacobian.estimated import NO_SIGN, batch_of, estimated_measures
+from resnet_diffeo_probe.jacobian.estimators.work import MAX_FLOPS
 from resnet_diffeo_probe.jacobian.measures import JACOBIAN_QUANTITIES
 from resnet_diffeo_probe.jacobian.rectangular import rectangular_measures
 
@@ -18,6 +19,8 @@ __all__ = ["counts_eigenvalues", "estimates", "inapplicable", "quantities_at", "
 
 # Smaller side up to which a rectangular Jacobian is computed whole.
 _WHOLE = {Budget.QUICK: 512, Budget.STANDARD: 1024, Budget.FULL: 2048}
+# Operations of the iterations on a larger one: two seconds of one core, or half a minute.
+_FLOPS = {Budget.QUICK: 3e10, Budget.STANDARD: 3e10, Budget.FULL: MAX_FLOPS}
 _MAX_BYTES = 2**30
 # Counting all real eigenvalues below −1, where dozens lie there, takes longer than everything else together. In the
 # standard budget it checks the parity of one pair of unit and input in this many.
@@ -55,6 +58,7 @@ def rectangular(unit_plan: UnitPlan, x: Tensor, settings: Settings) -> dict[str,
         x,
         max_dense=_WHOLE[settings.budget],
         max_bytes=min(_MAX_BYTES, settings.memory / settings.threads),
+        max_flops=_FLOPS[settings.budget],
         batch=batch_of(unit_plan.unit.sum_map, x),
         seed=settings.seed,
     )

@@ -13,6 +13,7 @@ from resnet_diffeo_probe.jacobian.estimators.lanczos_quadrature import begun, ha
 from resnet_diffeo_probe.jacobian.estimators.linear_map import LinearMap
 from resnet_diffeo_probe.jacobian.estimators.quadrature import Rules, rules_of
 from resnet_diffeo_probe.jacobian.estimators.work import (
+    MAX_FLOPS,
     EstimateTooLongError,
     affordable_effort,
     limited,
@@ -27,7 +28,13 @@ _RESOLVED = 1.5
 
 
 def measures_by_products(
-    J: LinearMap, evaluation_flops: float, *, max_bytes: float, extremes: bool = True, seed: int = 0
+    J: LinearMap,
+    evaluation_flops: float,
+    *,
+    max_bytes: float,
+    max_flops: float = MAX_FLOPS,
+    extremes: bool = True,
+    seed: int = 0,
 ) -> dict[str, Finding]:
     """Estimate what products tell of a matrix, within bounded memory, operations and time.
 
@@ -35,6 +42,7 @@ def measures_by_products(
         J: the matrix.
         evaluation_flops: of the function whose derivative it is (`estimators.work.flops_of`).
         max_bytes: memory for the bases of the iterations.
+        max_flops: operations for all of it.
         extremes: whether singular values and rank are wanted: the iterations then go on for them.
         seed: of the probes.
 
@@ -43,7 +51,7 @@ def measures_by_products(
         where memory, operations or time do not suffice.
     """
     wanted = PRODUCT_QUANTITIES if extremes else ("half_logdet",)
-    effort = affordable_effort(J, evaluation_flops, max_bytes=max_bytes)
+    effort = affordable_effort(J, evaluation_flops, max_bytes=max_bytes, max_flops=max_flops)
     if isinstance(effort, str):
         return dict.fromkeys(wanted, Finding.missing(Status.NOT_RUN, effort))
     tall = limited(J.tall)

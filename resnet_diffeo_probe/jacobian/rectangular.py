@@ -14,7 +14,7 @@ from torch import Tensor
 from resnet_diffeo_probe.finding import Evidence, Finding, Status
 from resnet_diffeo_probe.jacobian.by_products import PRODUCT_QUANTITIES, measures_by_products
 from resnet_diffeo_probe.jacobian.estimators.linear_map import LinearMap, function_map
-from resnet_diffeo_probe.jacobian.estimators.work import flops_of
+from resnet_diffeo_probe.jacobian.estimators.work import MAX_FLOPS, flops_of
 
 __all__ = ["RECTANGULAR_QUANTITIES", "findings_of_matrix", "rectangular_measures"]
 
@@ -31,6 +31,7 @@ def rectangular_measures(
     *,
     max_dense: int = 2048,
     max_bytes: float = 2**31,
+    max_flops: float = MAX_FLOPS,
     batch: int = 16,
     seed: int = 0,
 ) -> dict[str, Finding]:
@@ -41,6 +42,7 @@ def rectangular_measures(
         x: (1, *in_shape), in the dtype to differentiate in.
         max_dense: smaller side up to which the whole matrix is computed.
         max_bytes: memory for the matrix, or for the bases of Lanczos.
+        max_flops: operations of Lanczos.
         batch: vectors that go through the function at once; 1 where it takes no batches.
         seed: of probes.
 
@@ -57,7 +59,7 @@ def rectangular_measures(
     J = function_map(function, x, batch=batch).tall
     if J.columns <= max_dense and 16 * J.rows * J.columns <= max_bytes:
         return findings_of_matrix(_columns(J, batch), eps=J.eps)
-    return measures_by_products(J, flops_of(function, x), max_bytes=max_bytes, seed=seed)
+    return measures_by_products(J, flops_of(function, x), max_bytes=max_bytes, max_flops=max_flops, seed=seed)
 
 
 def findings_of_matrix(columns: Tensor, *, eps: float) -> dict[str, Finding]:

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 
 from resnet_diffeo_probe.finding import Evidence, Status
-from resnet_diffeo_probe.jacobian import QUANTITIES, UnitJacobian, estimated, measure
+from resnet_diffeo_probe.jacobian import QUANTITIES, UnitJacobian, by_products, estimated, measure
 from resnet_diffeo_probe.jacobian.estimators import LinearMap, work
 from resnet_diffeo_probe.jacobian.measures import JACOBIAN_QUANTITIES, activation_measures
 
@@ -111,7 +111,7 @@ def test_an_estimate_that_would_take_too_long_is_not_made(
     all_active: UnitJacobian, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     x = torch.zeros(1, 6, 9, 8, dtype=D)
-    monkeypatch.setitem(work.affordable_effort.__kwdefaults__, "max_flops", 1e6)
+    monkeypatch.setitem(by_products.measures_by_products.__kwdefaults__, "max_flops", 1e6)
     found = measure(all_active, x, ["logabsdet"], max_bytes=SOME_MEMORY)["logabsdet"]
     assert (found.value, found.status) == (None, Status.NOT_RUN)
     assert "operations" in str(found.reason)

@@ -27,8 +27,8 @@ __all__ = [
     "limited",
 ]
 
-#: Operations that one estimate may take: about a minute of one core (1.5 to 4 gigaflops a second were measured).
-MAX_FLOPS = 2e11
+#: Operations that one estimate may take: about half a minute of one core, at 15 gigaflops a second as measured.
+MAX_FLOPS = 5e11
 #: When an estimate whose operations were not counted rightly is given up.
 MAX_SECONDS = 600.0
 
