@@ -115,7 +115,7 @@ def slurm_cluster(asked: SlurmJobs, *, submits: bool = True) -> SLURMCluster:
                 security=True,
                 protocol="tls://",
                 log_directory=str(folder / "logs"),
-                scheduler_options={"dashboard_address": None, "dashboard": False},
+                scheduler_options={"dashboard_address": "127.0.0.1:0", "dashboard": False},
             )
     except (OSError, ValueError, TypeError, ImportError) as error:
         raise ConfigurationError(
