@@ -67,9 +67,10 @@ def check(result: str, fail_on: str, thresholds: str | None, json: bool) -> int:
         }
         click.echo(dumps(report, allow_nan=False, indent=1))
         return code
-    width = max((len(terminal.printable(rule.unit)) for rule in broken), default=0)
-    for rule in broken:
-        click.echo(f"{terminal.printable(rule.unit).ljust(width)}  {_line(rule)}")
+    names = [terminal.printable(rule.unit or "the analysis") for rule in broken]
+    width = max(map(len, names), default=0)
+    for name, rule in zip(names, broken, strict=True):
+        click.echo(f"{name.ljust(width)}  {_line(rule)}")
     _summary(broken, limits, len(stored["units"]), fail_on, code)
     return code
 
@@ -94,7 +95,7 @@ def _summary(
         f", {own} limit{'' if own == 1 else 's'} of a thresholds file" if own else ""
     )
     if broken:
-        hit = len({rule.unit for rule in broken})
+        hit = len({rule.unit for rule in broken if rule.unit is not None})
         click.echo(f"gate tripped by {hit} of {units} units ({rules})", err=True)
     else:
         click.echo(f"gate not tripped ({rules})", err=True)

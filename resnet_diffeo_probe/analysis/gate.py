@@ -33,8 +33,8 @@ class Tripped:
 
     Attributes:
         rule: `"error"`, `"violation"`, `"uncertified"`, or the key of a threshold.
-        unit: the unit's name.
-        quantity: `"status"`, `"verdict"`, or the measured quantity.
+        unit: the unit's name; None where the rule is about the analysis as a whole.
+        quantity: `"status"`, `"steps"`, `"verdict"`, or the measured quantity.
         value: the state, or the number; None where there is no number to hold against the limit.
         threshold: the limit; None for a rule about states.
         input: the input at which the number was found, where it is that of one input.
@@ -42,7 +42,7 @@ class Tripped:
     """
 
     rule: str
-    unit: str
+    unit: str | None
     quantity: str
     value: str | float | None
     threshold: float | None
@@ -66,7 +66,7 @@ class Tripped:
 
 
 def is_complete(result: Mapping[str, Any]) -> bool:
-    """Return whether every planned measurement of every chosen unit was made."""
+    """Return whether every planned measurement of every chosen unit was made, and every step that was wanted."""
     return not _unfinished(result)
 
 
@@ -113,11 +113,14 @@ def tripped(result: Mapping[str, Any], fail_on: str, thresholds: Iterable[Thresh
             if holds is not None and holds.set_by == "file":
                 found += _beyond(holds, unit, rows.get((unit["name"], limit.quantity), []))
     order = {unit["name"]: unit["index"] for unit in result["units"]}
-    return sorted(found, key=lambda rule: order[rule.unit])
+    return sorted(found, key=lambda rule: -1 if rule.unit is None else order[rule.unit])
 
 
 def _unfinished(result: Mapping[str, Any]) -> list[Tripped]:
-    return [
+    steps = result.get("left_out", [])
+    reason = f"not finished: {', '.join(steps)}"
+    of_all = [Tripped("error", None, "steps", "left_out", None, None, reason)] if steps else []
+    return of_all + [
         Tripped(
             "error", unit["name"], "status", unit["status"], None, None, unit["reason"] or "no reason given"
         )

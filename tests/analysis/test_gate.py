@@ -66,6 +66,18 @@ def test_a_unit_that_was_not_run_is_partial_or_a_tripped_gate(status, reason):
     assert (first.rule, first.unit, first.quantity, first.value) == ("error", "u", "status", status)
 
 
+def test_steps_that_were_not_finished_are_partial_or_a_tripped_gate():
+    stored = result([unit("u", 0)], [verdict("u", "certified_injective")]) | {
+        "left_out": ["proofs", "pullback"]
+    }
+    assert not is_complete(stored)
+    assert [exit_code(stored, gate) for gate in GATES] == [4, 1, 1, 1]
+    (found,) = tripped(stored, "uncertified")
+    assert (found.rule, found.unit, found.quantity) == ("error", None, "steps")
+    assert found.reason == "not finished: proofs, pullback"
+    assert is_complete(stored | {"left_out": []})
+
+
 def test_a_unit_that_the_user_left_out_is_no_failure():
     stored = result([unit("u", 0, "not_run", LEFT_OUT)], [verdict("u", "not_run")])
     assert is_complete(stored)

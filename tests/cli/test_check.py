@@ -85,6 +85,17 @@ def test_units_that_were_not_run_are_partial(typed, stored, tmp_path):
     assert "\x1b" not in outcome.output
 
 
+def test_steps_that_were_not_finished_are_told(typed, stored, tmp_path):
+    result = read_result(stored)
+    result["left_out"] = ["proofs"]
+    write_result(result, tmp_path / "result.json")
+    assert typed("check", tmp_path, "--fail-on", "never").exit_code == 4
+    outcome = typed("check", tmp_path, "--fail-on", "error")
+    assert outcome.exit_code == 1
+    assert outcome.stdout == "the analysis  steps left_out [error]: not finished: proofs\n"
+    assert "by 0 of 9 units" in outcome.stderr
+
+
 @pytest.mark.parametrize(
     ("words", "code", "said"),
     [
