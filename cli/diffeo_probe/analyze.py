@@ -27,7 +27,6 @@ from diffeo_probe.results import reuse_in_words, tell, write
 from diffeo_probe.run_record import Log, Observer, write_run
 from diffeo_probe.workers import Workforce, executor_for, workforce_options
 from resnet_diffeo_probe import __version__
-from resnet_diffeo_probe.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from resnet_diffeo_probe.inputs import Inputs
@@ -180,7 +179,7 @@ def run_analysis(
     """
     # what can be refused is refused before torch is loaded and anything is computed
     limits = thresholds_of(thresholds)
-    earlier = _earlier(out, resume=resume, overwrite=overwrite)
+    earlier = Earlier.of(out, resume=resume, overwrite=overwrite)
     folder = prepare_folder(out, Path(model), earlier) if out is not None else None
     from resnet_diffeo_probe.analysis.analyze import analyze as analyze_model
     from resnet_diffeo_probe.analysis.gate import INTERRUPTED, exit_code
@@ -307,26 +306,3 @@ def _tell_of_inputs(batch: Inputs) -> None:
         terminal.hint(f"skipped {name}: {reason}")
     if (more := len(batch.skipped) - _SKIPPED_SHOWN) > 0:
         terminal.hint(f"skipped {more} more files: the report lists them")
-
-
-def _earlier(out: str | None, *, resume: bool, overwrite: bool) -> Earlier:
-    """Return what becomes of an earlier analysis in the output folder.
-
-    Raises:
-        ConfigurationError: the options contradict each other.
-    """
-    if resume and overwrite:
-        raise ConfigurationError(
-            "--resume and --overwrite are given together",
-            why="one keeps what was measured, the other throws it away",
-            fix="leave one of the two out",
-        )
-    if resume and out is None:
-        raise ConfigurationError(
-            "--resume does not say where to go on",
-            why="without --out every run has a new folder",
-            fix="--out with the folder of the run that was interrupted",
-        )
-    if resume:
-        return Earlier.GO_ON
-    return Earlier.REPLACE if overwrite else Earlier.REFUSE

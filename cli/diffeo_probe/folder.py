@@ -8,7 +8,7 @@ from contextlib import contextmanager, suppress
 from enum import Enum, auto
 from pathlib import Path
 
-from resnet_diffeo_probe.errors import OutputError
+from resnet_diffeo_probe.errors import ConfigurationError, OutputError
 
 __all__ = ["FILES", "Earlier", "prepare_folder", "writing"]
 
@@ -25,6 +25,29 @@ class Earlier(Enum):
     REFUSE = auto()
     GO_ON = auto()
     REPLACE = auto()
+
+    @classmethod
+    def of(cls, out: str | None, *, resume: bool, overwrite: bool) -> Earlier:
+        """Return what becomes of an earlier analysis in the output folder.
+
+        Raises:
+            ConfigurationError: the options contradict each other.
+        """
+        if resume and overwrite:
+            raise ConfigurationError(
+                "--resume and --overwrite are given together",
+                why="one keeps what was measured, the other throws it away",
+                fix="leave one of the two out",
+            )
+        if resume and out is None:
+            raise ConfigurationError(
+                "--resume does not say where to go on",
+                why="without --out every run has a new folder",
+                fix="--out with the folder of the run that was interrupted",
+            )
+        if resume:
+            return cls.GO_ON
+        return cls.REPLACE if overwrite else cls.REFUSE
 
 
 def prepare_folder(out: str | None, model: Path, earlier: Earlier) -> Path:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,6 +15,7 @@ from torch import Tensor, nn
 import resnet_diffeo_probe
 from resnet_diffeo_probe.analysis.attributing import attribution_json
 from resnet_diffeo_probe.analysis.fingerprint import study_of
+from resnet_diffeo_probe.analysis.first_look import as_inputs, as_loaded, first_look
 from resnet_diffeo_probe.analysis.gate import is_complete
 from resnet_diffeo_probe.analysis.interrupt import Steps, Stop
 from resnet_diffeo_probe.analysis.pictures import pictures_json
@@ -44,15 +44,11 @@ from resnet_diffeo_probe.bijectivity import Proofs, Verdict, Witness, network_ve
 from resnet_diffeo_probe.bijectivity.pixel_pair import NoPixelPair, PixelPair
 from resnet_diffeo_probe.bijectivity.pixel_pair import save as save_pixels
 from resnet_diffeo_probe.bijectivity.witness import save
-from resnet_diffeo_probe.errors import InputsError
-from resnet_diffeo_probe.inputs import Inputs, Preprocessing, TensorRows, accuracy
+from resnet_diffeo_probe.inputs import Inputs, accuracy
 from resnet_diffeo_probe.models import LoadedModel
-from resnet_diffeo_probe.units import Discovery, ResidualUnit, discover
+from resnet_diffeo_probe.units import Discovery, ResidualUnit
 
 __all__ = ["Analysis", "analyze"]
-
-# Logits of this many inputs are computed at a time.
-_FORWARD_BATCH = 32
 
 
 @dataclass(frozen=True, eq=False)
@@ -133,12 +129,12 @@ def analyze(
         StoreError: the store cannot be read or written; what was committed stays.
     """
     settings = settings or Settings()
-    loaded = model if isinstance(model, LoadedModel) else _as_loaded(model)
-    batch = inputs if isinstance(inputs, Inputs) else _as_inputs(inputs)
+    loaded = model if isinstance(model, LoadedModel) else as_loaded(model)
+    batch = inputs if isinstance(inputs, Inputs) else as_inputs(inputs)
     stop = stop or Stop()
     started, clock = datetime.now(UTC), time.perf_counter()
     with stop.listening():
-        logits, discovery = _first_look(loaded, batch)
+        logits, discovery = first_look(loaded, batch)
         exact = discovery.to(dtype=getattr(torch, settings.dtype))
         plan = make_plan(exact, settings)
         require_readable(plan, len(batch))
@@ -237,74 +233,6 @@ def analyze(
     validate(result)
     pair = in_pixels if isinstance(in_pixels, PixelPair) and in_pixels.is_proof else None
     return Analysis(result, verdicts, witnesses, pair, measured.interrupted, measured.reuse)
-
-
-def _first_look(loaded: LoadedModel, batch: Inputs) -> tuple[Tensor | None, Discovery]:
-    """Return the logits of the user's own module in its own arithmetic, and its units."""
-    discovery = discover(loaded.module, batch.part(0, 1))
-    if batch.labels is None or loaded.num_classes is None:
-        return None, discovery
-    # one by one where the graph was exported for a batch of one
-    size = _FORWARD_BATCH if discovery.batch_is_free else 1
-    parts: list[Tensor] = []
-    with _evaluating(loaded.module), torch.no_grad():
-        for start in range(0, len(batch), size):
-            output = loaded.module(batch.part(start, min(start + size, len(batch))))
-            logits = getattr(output, "logits", output)
-            if not isinstance(logits, Tensor) or tuple(logits.shape[1:]) != (loaded.num_classes,):
-                return None, discovery
-            parts.append(logits)
-    return torch.cat(parts), discovery
-
-
-@contextmanager
-def _evaluating(module: nn.Module) -> Iterator[None]:
-    """Switch every part to evaluation; afterwards each is in the mode that it was in, which may differ by part."""
-    # `eval()` is refused by exported programs, which have one mode only
-    modes = {part: part.training for part in module.modules()}
-    try:
-        for part in modes:
-            part.training = False
-        yield
-    finally:
-        for part, training in modes.items():
-            part.training = training
-
-
-def _as_loaded(module: nn.Module) -> LoadedModel:
-    return LoadedModel(
-        module=module,
-        path=Path(type(module).__name__),
-        sha256="",
-        format="module in memory",
-        architecture=type(module).__name__,
-        architecture_assumed=False,
-        notes=(),
-        num_classes=None,
-        input_shape=None,
-        parameters=sum(p.numel() for p in module.parameters()),
-    )
-
-
-def _as_inputs(tensor: Tensor) -> Inputs:
-    if tensor.dim() < 2 or 0 in tensor.shape:
-        raise InputsError(
-            f"inputs of shape {list(tensor.shape)} are no batch",
-            why="a batch is (N, *shape) with at least one input",
-            fix="x[None] for a single input",
-            code="inputs-shape",
-        )
-    return Inputs(
-        rows=TensorRows(tensor.detach()),
-        names=tuple(f"input[{i}]" for i in range(tensor.shape[0])),
-        labels=None,
-        classes=None,
-        skipped=(),
-        kind="tensor",
-        source="tensor in memory",
-        preprocessing=Preprocessing.from_preset("none"),
-        seed=0,
-    )
 
 
 def _verdicts(plan: Plan, measured: Measured, proofs: Mapping[str, Proofs]) -> tuple[Verdict, ...]:

@@ -137,6 +137,26 @@ def test_an_interrupt_writes_what_there_is_and_the_run_goes_on_later(run, whole,
     assert canonical(out / "result.json") == whole
 
 
+@pytest.mark.slow
+def test_processes_finish_at_an_interrupt_and_end_with_a_run_that_is_killed(run, whole, tmp_path):
+    out = tmp_path / "out"
+    killed = run("--unit-timeout", "100")
+    until(lambda: committed(out) >= 3)
+    killed.kill()
+    assert killed.wait() == -9
+    before = committed(out)
+    interrupted = run("--unit-timeout", "100", "--resume")
+    until(lambda: committed(out) >= before + 3)
+    interrupted.interrupt()
+    assert interrupted.wait() == 130, interrupted.screen
+    assert "Traceback" not in interrupted.screen
+    assert read_result(out / "result.json")["units"]
+    # threads go on with what processes began
+    last = run("--resume")
+    assert last.wait() == 0, last.screen
+    assert canonical(out / "result.json") == whole
+
+
 def partial_not_applicable(result):
     """Pairs of units without a determinant: measured, but not counted as done."""
     names = {unit["name"] for unit in result["units"] if unit["status"] == "not_applicable"}
