@@ -120,6 +120,19 @@ def result(part: bytes) -> bytes:
     return b'{"schema_version": "1.0", "units": ' + part + b"}"
 
 
+def deep_configuration() -> bytes:
+    """Return a valid analysis but for a value nested as deep as the parser just takes."""
+    sys.path.insert(0, str(SESSION_FOLDER))
+    try:
+        from seeds import results
+    finally:
+        sys.path.remove(str(SESSION_FOLDER))
+    place = b'"configuration": {'
+    content = results()["plain.json"]
+    assert place in content
+    return content.replace(place, place + b'"x": ' + b"[" * 985 + b"]" * 985 + b", ")
+
+
 SHAPE = '{"x":{"dtype":"F32","shape":[%s],"data_offsets":[0,%d]}}'
 BOMBS = {
     ("image", "wide.png"): lambda: png(60_000, 1_500),
@@ -162,6 +175,7 @@ BOMBS = {
     ("tensor", "bomb.npz"): lambda: unpacked(257 * 2**20),
     ("result", "lists.json"): lambda: result(b"[" + b"[]," * 20_000_000 + b"0]"),
     ("result", "deep.json"): lambda: result(b"[" * 985 + b"]" * 985),
+    ("result", "configuration.json"): deep_configuration,
     ("result", "deeper.json"): lambda: result(b"[" * 10_000_000),
     ("result", "digits.json"): lambda: result(b"9" * 5_000_000),
     ("result", "exponent.json"): lambda: result(b"1e99999999"),
