@@ -7,6 +7,7 @@ Few coordinates: the whole matrix, by batches of products, and its singular valu
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -48,7 +49,8 @@ def rectangular_measures(
 
     Returns:
         `rank`, `half_logdet` (½ log det of JJᵀ or JᵀJ, the smaller one), `sigma_min` and `sigma_max` (of min(m, n)
-        singular values). Exact, or estimates with intervals; with `ERROR` where x or f(x) is not finite.
+        singular values). Exact, or estimates with intervals; with `ERROR` where x or f(x) is not finite. An estimate
+        of `half_logdet` is `UNDETERMINED` where products do not exclude that J has less than full rank.
     """
     if not bool(torch.isfinite(x).all()):
         return _all_lost("the input holds NaN or infinity")
@@ -59,7 +61,17 @@ def rectangular_measures(
     J = function_map(function, x, batch=batch).tall
     if J.columns <= max_dense and 16 * J.rows * J.columns <= max_bytes:
         return findings_of_matrix(_columns(J, batch), eps=J.eps)
-    return measures_by_products(J, flops_of(function, x), max_bytes=max_bytes, max_flops=max_flops, seed=seed)
+    flops = flops_of(function, x)
+    found = measures_by_products(J, flops, max_bytes=max_bytes, max_flops=max_flops, seed=seed)
+    return found | {"half_logdet": _if_regular(found["half_logdet"], found["rank"])}
+
+
+def _if_regular(half_logdet: Finding, rank: Finding) -> Finding:
+    """Return the log-determinant, undetermined where the rank is not known: dead outputs make many J singular."""
+    if half_logdet.status is not Status.OK or rank.value is not None:
+        return half_logdet
+    reason = "only if J has full rank, which is not known: where it has not, this is minus infinity"
+    return replace(half_logdet, status=Status.UNDETERMINED, reason=reason)
 
 
 def findings_of_matrix(columns: Tensor, *, eps: float) -> dict[str, Finding]:

@@ -103,6 +103,19 @@ def test_products_do_not_claim_what_they_cannot_see() -> None:
     assert found["sigma_min"].interval[0] <= 1e-7 <= found["sigma_min"].interval[1]
     low, high = found["half_logdet"].interval
     assert low <= float(np.log(np.geomspace(1e-7, 1, 300)).sum()) <= high
+    assert found["half_logdet"].status is Status.UNDETERMINED
+    assert "minus infinity" in str(found["half_logdet"].reason)
+
+
+def test_products_give_no_logdet_of_a_matrix_with_dead_outputs() -> None:
+    generator = torch.Generator().manual_seed(3)
+    weight = torch.randn(200, 300, dtype=D, generator=generator)
+    weight[17] = 0
+    x = torch.zeros(1, 300, dtype=D)
+    assert rectangular_measures(lambda v: F.linear(v, weight), x)["half_logdet"].status is Status.SINGULAR
+    found = rectangular_measures(lambda v: F.linear(v, weight), x, max_dense=10)
+    assert found["half_logdet"].status in {Status.UNDETERMINED, Status.SINGULAR}
+    assert found["rank"].value is None
 
 
 def test_dead_outputs_lower_the_rank() -> None:
