@@ -56,7 +56,15 @@ def test_it_is_done_and_says_what_it_found(run):
 
 def test_the_folder_holds_the_report_the_result_and_the_table(run):
     _, _, folder = run
-    assert sorted(path.name for path in folder.iterdir()) == ["report.html", "result.json", "units.csv"]
+    assert sorted(path.name for path in folder.iterdir()) == [
+        ".diffeo-probe.lock",
+        "log.txt",
+        "measurements.sqlite",
+        "report.html",
+        "result.json",
+        "run.toml",
+        "units.csv",
+    ]
     with (folder / "units.csv").open(encoding="utf-8", newline="") as stream:
         table = list(csv.DictReader(stream))
     assert len(table) == 9
