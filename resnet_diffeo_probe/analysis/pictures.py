@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -71,8 +70,7 @@ def pictures_json(
     if plan.settings.measures or measured.interrupted or not units:
         return None
     album = _Album()
-    with suppress(KeyboardInterrupt):  # the result does not wait for its pictures
-        _draw(album, units, discovery, plan, measured, batch, witnesses, in_pixels)
+    _draw(album, units, discovery, plan, measured, batch, witnesses, in_pixels)
     return album.to_json()
 
 
