@@ -20,12 +20,12 @@ from typing import Any
 from environment import environment
 
 UNITS = (
-    ("resnet18", "layer1.0"),
-    ("resnet18", "layer1.1"),
-    ("resnet18", "layer2.1"),
-    ("resnet18", "layer3.1"),
-    ("resnet18", "layer4.1"),
     ("resnet50", "layer1.1"),
+    ("resnet18", "layer4.1"),
+    ("resnet18", "layer3.1"),
+    ("resnet18", "layer2.1"),
+    ("resnet18", "layer1.1"),
+    ("resnet18", "layer1.0"),
 )
 
 
@@ -45,11 +45,16 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--size", type=int, default=224)
+    parser.add_argument("--resume", action="store_true", help="keep the units that --out has already")
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
-    rows: list[dict[str, Any]] = []
-    around = environment()
+    result: dict[str, Any] = {"environment": environment(), "rows": []}
+    if options.resume and options.out is not None and options.out.exists():
+        result = json.loads(options.out.read_text(encoding="utf-8"))
+    rows: list[dict[str, Any]] = result["rows"]
     for network, unit in UNITS:
+        if any(row["unit"] == f"{network} {unit}" for row in rows):
+            continue
         rows.append(measured(network, unit, options.size))
         print(
             f"{network} {unit}: {rows[-1]['seconds_over_gemm']:.1f} GEMM "
@@ -57,14 +62,22 @@ def main() -> None:
             f"{rows[-1]['peak_gib_of_process']:.1f} GiB, load {rows[-1]['load_average']:.1f}",
             flush=True,
         )
-    totals = {
-        network: sum(row["seconds_over_gemm"] for row in rows if row["unit"].startswith(f"{network} "))
-        for network in dict.fromkeys(network for network, _ in UNITS)
+        result["total_over_gemm"] = totals(rows)
+        if options.out is not None:
+            options.out.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    print(json.dumps(totals(rows)))
+
+
+def totals(rows: list[dict[str, Any]]) -> dict[str, dict[str, float]]:
+    """Return the sums over each network's units, in wall time and in processor time."""
+    networks = dict.fromkeys(row["unit"].split()[0] for row in rows)
+    return {
+        network: {
+            key: sum(row[f"{key}_over_gemm"] for row in rows if row["unit"].startswith(f"{network} "))
+            for key in ("seconds", "processor_seconds")
+        }
+        for network in networks
     }
-    result = {"environment": around, "seconds_over_gemm": totals, "rows": rows}
-    print(json.dumps(totals))
-    if options.out is not None:
-        options.out.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":
