@@ -20,11 +20,17 @@ def build():
 
 
 @pytest.mark.parametrize("budget", [Budget.QUICK, Budget.STANDARD])
-def test_the_expected_size_is_about_that_of_the_rows(budget):
+def test_the_expected_size_is_about_that_of_the_rows(budget, tmp_path):
     settings = Settings(budget=budget, workers=1)
     plan = make_plan(discover(build(), images(1)), settings)
-    rows = analyze(build(), images(4), settings).result["measurements"]
-    assert 0.5 < len(json.dumps(rows, indent=1)) / expected_bytes(plan, 4) < 1.2
+    analysis = analyze(build(), images(4), settings)
+    analysis.save(tmp_path / "result.json")
+    text = (tmp_path / "result.json").read_text(encoding="ascii")
+    assert json.loads(text) == analysis.result
+    table = text[text.index('"measurements": [') : text.index('"verdicts": [')].splitlines()
+    rows = [line for line in table if line.startswith("{")]
+    assert len(rows) == len(analysis.result["measurements"])  # a row is a line
+    assert 0.5 < sum(map(len, rows)) / expected_bytes(plan, 4) < 1.2
 
 
 def test_too_many_numbers_are_refused_with_how_many_inputs_would_do(monkeypatch):

@@ -92,7 +92,7 @@ class OnDask:
             raise ConfigurationError(
                 "a worker of the cluster cannot measure",
                 why=f"{type(error).__name__}: {error}".splitlines()[0][:300],
-                fix="pip install 'diffeo-probe[cluster]' in the same version on every machine",
+                fix="pip install 'resnet-diffeo-probe[cluster]' in the same version on every machine",
             ) from None
         return self
 

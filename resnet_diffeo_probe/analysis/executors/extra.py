@@ -19,5 +19,5 @@ def require_cluster_extra() -> None:
         if importlib.util.find_spec(package) is None:
             raise ConfigurationError(
                 f"a cluster needs the package {package}, which is not installed",
-                fix="pip install 'diffeo-probe[cluster]'",
+                fix="pip install 'resnet-diffeo-probe[cluster]'",
             )
