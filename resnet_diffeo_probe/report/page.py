@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import json
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -77,7 +77,7 @@ def page_of(result: Mapping[str, Any]) -> Page:
         title=visible(result["model"]["file"]),
         units=units,
         analysed=sum(unit.record["status"] in ("complete", "partial") for unit in units),
-        incomplete=_incomplete(units),
+        incomplete=_incomplete(units, result.get("left_out", [])),
         opening=opening_of(result, units),
         verdicts=[(verdict, basis_of(verdict)) for verdict in network_verdicts(result)],
         tallies=_tallies(units),
@@ -109,14 +109,25 @@ def _columns(measured: set[str]) -> list[Quantity]:
     return [quantity(key) for key in (*keys, *[key for key in INVERSE if key in measured][:1])]
 
 
-def _incomplete(units: list[Unit]) -> str | None:
-    """Return what stands before any verdict when something that was planned has no result."""
+def _incomplete(units: list[Unit], left_out: Sequence[str]) -> str | None:
+    """Return what stands before any verdict when something that was planned has no result.
+
+    Args:
+        units: with their statuses.
+        left_out: steps after the measurements that an interrupt left out.
+    """
     statuses = Counter(unit.record["status"] for unit in units)
     parts = []
     if statuses["not_run"]:
         parts.append(f"{statuses['not_run']} of {plural(len(units), 'unit')} not run")
     if statuses["partial"]:
         parts.append(f"{statuses['partial']} of {plural(len(units), 'unit')} run on some of the inputs only")
+    if left_out:
+        parts.append(f"not done after an interrupt: {', '.join(visible(step) for step in left_out)}")
+    if left_out:
+        parts.append(
+            f"not finished after the measuring: {', '.join(step.replace('_', ' ') for step in left_out)}"
+        )
     return ", ".join(parts) or None
 
 
