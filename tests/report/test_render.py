@@ -162,6 +162,13 @@ def test_incomplete_stands_before_any_verdict(make, parse):
     assert text.index("3 of 16 units not run") < min(text.index(state.word) for state in STATES.values())
 
 
+def test_steps_that_an_interrupt_left_out_stand_before_any_verdict(make, parse):
+    result = make(4, 4, states=("no_violation_found",)) | {"left_out": ["proofs", "<b>pictures</b>"]}
+    text = parse(render_html(result)).text
+    assert "not done after an interrupt: proofs, <b>pictures</b>" in text
+    assert text.index("not done after") < min(text.index(state.word) for state in STATES.values())
+
+
 def test_complete_says_nothing_of_incomplete(make, parse):
     result = make(2, 1, states=("certified_injective", "not_applicable"))
     assert "Incomplete" not in parse(render_html(result)).text
