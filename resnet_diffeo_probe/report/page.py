@@ -124,10 +124,6 @@ def _incomplete(units: list[Unit], left_out: Sequence[str]) -> str | None:
         parts.append(f"{statuses['partial']} of {plural(len(units), 'unit')} run on some of the inputs only")
     if left_out:
         parts.append(f"not done after an interrupt: {', '.join(visible(step) for step in left_out)}")
-    if left_out:
-        parts.append(
-            f"not finished after the measuring: {', '.join(step.replace('_', ' ') for step in left_out)}"
-        )
     return ", ".join(parts) or None
 
 

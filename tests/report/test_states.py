@@ -55,14 +55,6 @@ def test_an_interrupted_run_says_so_before_any_verdict(make, parse):
     assert "Anything about" in " ".join(opening_of(result, units_of(result)).unknown)
 
 
-def test_steps_that_were_left_out_stand_before_any_verdict(make):
-    result = make(2, 2, states=("no_violation_found",)) | {"left_out": ["proofs", "<b>"]}
-    validate(result)
-    html = render_html(result)
-    notice = html.index("not finished after the measuring: proofs, &lt;b&gt;")
-    assert notice < html.index('id="verdict-title"')
-
-
 def test_all_certified_has_nothing_to_be_proven_otherwise(make_pictured, parse):
     result = make_pictured(6, 4, states=("certified_injective",))
     for verdict in result["verdicts"]:
