@@ -56,7 +56,7 @@ def attribution_json(
         discovery: the network in the user's own arithmetic: what carries its predictions.
         exact: in the dtype of the plan: what clips and narrows.
         plan: what was measured.
-        measured: how long measurements took.
+        measured: what was measured.
         verdicts: of the units.
         batch: the inputs.
     """

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from resnet_diffeo_probe.analysis.plan import Plan, UnitPlan
-from resnet_diffeo_probe.analysis.proving import is_slow
+from resnet_diffeo_probe.analysis.proving import is_costly
 from resnet_diffeo_probe.analysis.quantities import Budget
 from resnet_diffeo_probe.analysis.raster import Pixels, mosaic, values_picture
 from resnet_diffeo_probe.analysis.run import Measured
@@ -60,7 +60,7 @@ def pictures_json(
     Args:
         discovery: the network in the dtype of the plan.
         plan: what was measured.
-        measured: where σ_min was least, and how long measurements took.
+        measured: where σ_min was least.
         batch: the inputs.
         witnesses: the pairs that were found.
         in_pixels: the pair of images, or why there is none.
@@ -205,7 +205,7 @@ def _with_vectors(
 ) -> dict[tuple[str, str], str | None]:
     """Return for each place None where the singular vector is computed, else why it is not.
 
-    A vector costs about one factorisation: a share of what was measured, and none where one measurement is slow.
+    A vector costs about one factorisation: a share of what was measured, and none where one factorisation is costly.
     """
     total = sum(len(rows) for rows in measured.rows.values())
     left = min(_MOST_VECTORS, max(1, total // _MEASUREMENTS_EACH))
@@ -215,8 +215,8 @@ def _with_vectors(
         sign = measured.rows[unit][name].get("sign")
         if plan.settings.budget is Budget.QUICK:
             reason: str | None = "not computed in the quick budget"
-        elif is_slow(measured, unit) and plan.settings.budget is not Budget.FULL:
-            reason = "one measurement of this unit takes too long for a second one; --budget full computes it"
+        elif is_costly(unit_plan) and plan.settings.budget is not Budget.FULL:
+            reason = "a second factorisation of this unit costs too much; --budget full computes it"
         elif sign is not None and sign.status in (Status.NOT_RUN, Status.ERROR):
             reason = "the Jacobian was not factorised at this input"
         elif not left:

@@ -19,10 +19,11 @@ from resnet_diffeo_probe.finding import Finding, Status
 from resnet_diffeo_probe.inputs import Inputs
 from resnet_diffeo_probe.units import Discovery
 
-__all__ = ["is_slow", "pair_in_pixels", "prove_units"]
+__all__ = ["is_costly", "pair_in_pixels", "prove_units"]
 
-# The search for a pair factorises some dozens of Jacobians: where one takes longer, only the full budget searches.
-_SLOW_PAIR_SECONDS = 15.0
+# The search for a pair factorises some dozens of Jacobians: where one costs more, only the full budget searches. By
+# counted operations, some seconds of one core: a clock would make the result depend on what else the machine does.
+_COSTLY_GIGAFLOPS = 150.0
 # Inputs of each sign that a search may start from, and the memory that the inputs of all units may take together.
 _PER_SIGN = 12
 _INPUT_BYTES = 1e9
@@ -55,7 +56,7 @@ def prove_units(
         for p in plan.units
         if p.jacobian is not None
         and (_has_sign(measured.rows[p.unit.name]) or _details_every_input(plan.settings))
-        and (plan.settings.budget is Budget.FULL or not is_slow(measured, p.unit.name))
+        and (plan.settings.budget is Budget.FULL or not is_costly(p))
     ]
     chosen = _chosen_inputs(searched, measured, inputs.names, plan.settings)
     at = _unit_inputs(discovery, searched, inputs, chosen)
@@ -189,7 +190,6 @@ def _unit_inputs(
     return {unit: torch.cat(found) for unit, found in parts.items() if found}
 
 
-def is_slow(measured: Measured, unit: str) -> bool:
-    """Return whether one measurement of a unit takes so long that a search is left to the full budget."""
-    count = len(measured.rows[unit])
-    return count > 0 and measured.seconds[unit] / count > _SLOW_PAIR_SECONDS
+def is_costly(unit_plan: UnitPlan) -> bool:
+    """Return whether one factorisation of a unit costs so much that a search is left to the full budget."""
+    return float(unit_plan.about.get("expected_gigaflops") or 0.0) > _COSTLY_GIGAFLOPS

@@ -149,3 +149,12 @@ def test_an_interrupt_during_the_proofs_keeps_the_measures() -> None:
 def test_float32_measures_are_no_ground_for_proofs(dtype: str) -> None:
     result = analyze(folding(), images(3), Settings(dtype=dtype, workers=1)).result
     assert result["witnesses"] == []
+
+
+def test_what_costs_too_much_is_searched_by_counted_operations_and_in_the_full_budget_only(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("resnet_diffeo_probe.analysis.proving._COSTLY_GIGAFLOPS", -1.0)
+    assert analyze(folding(), images(8), STANDARD).witnesses == ()
+    full = Settings(workers=2, budget=Budget.FULL)
+    assert analyze(folding(), images(8), full).witnesses
