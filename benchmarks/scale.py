@@ -68,7 +68,11 @@ def executors(
     """Start what is compared."""
     cluster = stack.enter_context(
         distributed.LocalCluster(
-            n_workers=2, threads_per_worker=1, dashboard_address="127.0.0.1:0", host="127.0.0.1", silence_logs=50
+            n_workers=2,
+            threads_per_worker=1,
+            dashboard_address="127.0.0.1:0",
+            host="127.0.0.1",
+            silence_logs=50,
         )
     )
     processes = stack.enter_context(InProcesses(specification, plan, workers=2))
