@@ -62,7 +62,7 @@ def determinant(lin: Linearization, *, seed: int = 0, keep: bool = True) -> Dete
         unknown = Finding(None, Evidence.EXACT, Status.UNDETERMINED, dtype=dtype, reason=reason)
         return Determinant(unknown, unknown, unknown, None)
     if factorization.sign == 0:
-        reason = "the elimination met a pivot that is exactly zero"
+        reason = "the elimination met a pivot that is exactly zero: J is singular to rounding error"
         none = Finding.missing(Status.SINGULAR, reason, Evidence.EXACT)
         margin = Finding.missing(Status.NOT_APPLICABLE, "J is singular", Evidence.NOT_APPLICABLE)
         return Determinant(Finding(0, status=Status.SINGULAR, dtype=dtype, reason=reason), none, margin, None)

@@ -296,10 +296,10 @@ def test_single_precision_never_settles_on_a_wrong_sign(
     exact = determinant(UnitJacobian(unit(scale, D)).at(rounded))
     single = determinant(UnitJacobian(unit(scale, torch.float32)).at(rounded), keep=False)
     assert single.sign.dtype in (None, "float32")
-    if exact.sign.value is not None and single.sign.value is not None:
+    if exact.sign.status is Status.OK and single.sign.status is Status.OK:
         assert single.sign.value == exact.sign.value
-    if exponent >= 9:
-        assert single.sign.value is None
+    if exponent >= 9:  # no sign, or a pivot that rounding made zero
+        assert single.sign.value in (None, 0)
 
 
 def test_a_branch_read_wrongly_shows_in_the_margin(unit_of: Callable[..., Any]) -> None:
