@@ -35,9 +35,11 @@ _PIECE = 48
 # … where less than this share of the columns is left to multiply.
 _DENSE = 0.7
 # A block waits where its smallest pivot, relative to the largest, is below this power of the rounding error: it would
-# cost three quarters of the digits. Not more than so many blocks wait for that; all of them for a pivot of zero.
+# cost three quarters of the digits. Not more than so many blocks wait for that, or more of them up to so many rows,
+# where waiting costs nothing; all of them for a pivot of zero.
 _DELAY = 0.75
 _DELAYED_BLOCKS = 4
+_DELAYED_ROWS = 1024
 
 
 def factorize(system: BlockSystem, *, keep: bool = False) -> BlockFactorization:
@@ -160,7 +162,8 @@ def _is_delayed(diagonal: Tensor, blocks: int) -> bool:
         return True
     tiny = torch.finfo(diagonal.dtype).eps ** _DELAY
     # the matrices here are I + …: a one is as natural a size as the largest pivot
-    return bool(smallest < tiny * max(largest, 1.0)) and blocks < _DELAYED_BLOCKS
+    waits = blocks < _DELAYED_BLOCKS or diagonal.numel() <= _DELAYED_ROWS
+    return waits and bool(smallest < tiny * max(largest, 1.0))
 
 
 def _subtract_product(update: Tensor, left: Tensor, upper: Tensor, fresh: int) -> None:

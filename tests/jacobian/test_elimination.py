@@ -6,7 +6,7 @@ import math
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from torch import Tensor
 
@@ -75,6 +75,7 @@ def test_sign_logabsdet_and_solves_are_those_of_the_dense_matrix(kind: str, seed
 
 @pytest.mark.parametrize("kind", ["band", "ring", "star", "full", "scattered"])
 @given(seed=st.integers(0, 2**31))
+@example(seed=59696)  # scattered: five blocks that are singular together, but for a pivot of rounding
 def test_leading_blocks_that_are_singular_by_themselves_say_nothing_of_the_whole(
     kind: str, seed: int
 ) -> None:
