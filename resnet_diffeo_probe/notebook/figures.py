@@ -114,7 +114,7 @@ def determinants(result: Mapping[str, Any]) -> NotebookFigure:
         (axes,) = figure.axes
         above = blended_transform_factory(axes.transData, axes.transAxes)
         for place, unit in enumerate(units_of(result)):
-            axes.text(place, 1.02, _glyph(unit), transform=above, ha="center", fontsize=11, color=_INK)
+            axes.text(place, 1.02, unit.sign_glyph, transform=above, ha="center", fontsize=11, color=_INK)
         axes.set_title("")
         figure.set_size_inches(max(4.6, 0.4 * len(units_of(result))), 3.2)
     return figure
@@ -160,13 +160,3 @@ def _values(unit: Unit, key: str) -> list[tuple[float | None, str]]:
         colour = _INK if key != DENSITY else _BLUE if sign == 1 else _RED if sign == -1 else _GREY
         found.append((value, colour))
     return found
-
-
-def _glyph(unit: Unit) -> str:
-    counts = unit.counts
-    if counts is None:
-        return ""
-    if counts["positive"] and counts["negative"]:
-        return "±"
-    pairs = (("zero", "0"), ("undetermined", "?"), ("negative", "−"), ("positive", "+"))
-    return next((glyph for key, glyph in pairs if counts[key]), "")

@@ -138,7 +138,7 @@ def _column(unit: Unit, plan: _Plan) -> Column:
         values=values,
         median=median,
         signs=_signs(unit) if plan.panel.by_sign else (),
-        glyph=_glyph(unit) if plan.panel.signs else "",
+        glyph=unit.sign_glyph if plan.panel.signs else "",
         absent=_absence(unit, diverged=diverged) if not values else "",
         diverged=diverged,
     )
@@ -156,18 +156,6 @@ def _signs(unit: Unit) -> tuple[int, ...]:
     stored = unit.rows.get("logabsdet", {}) or unit.rows.get(DENSITY, {})
     kept = [key for key, row in stored.items() if value_of(row) is not None]
     return tuple(int(signs[key]["value"] or 0) if key in signs else 0 for key in kept)
-
-
-def _glyph(unit: Unit) -> str:
-    counts = unit.counts
-    if counts is None:
-        return ""
-    if counts["positive"] and counts["negative"]:
-        return "±"
-    for key, glyph in (("zero", "0"), ("undetermined", "?"), ("negative", "−"), ("positive", "+")):
-        if counts[key]:
-            return glyph
-    return ""
 
 
 def _alt(plan: _Plan, units: Sequence[Unit], columns: Sequence[Column], bands: Sequence[Band]) -> str:

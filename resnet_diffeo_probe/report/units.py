@@ -76,6 +76,17 @@ class Unit:
         """Return at how many inputs the sign was looked at, whatever came of it."""
         return sum(self.counts.values()) - self.counts["not_run"] if self.counts else 0
 
+    @property
+    def sign_glyph(self) -> str:
+        """Return one character for the signs at all inputs: + − ± 0 (singular) ? (undetermined), empty without any."""
+        counts = self.counts
+        if counts is None:
+            return ""
+        if counts["positive"] and counts["negative"]:
+            return "±"
+        pairs = (("zero", "0"), ("undetermined", "?"), ("negative", "−"), ("positive", "+"))
+        return next((glyph for key, glyph in pairs if counts[key]), "")
+
     @cached_property
     def negative_share(self) -> float | None:
         """Return the share of negative signs among the inputs that were run."""
