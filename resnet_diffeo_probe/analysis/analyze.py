@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 import resnet_diffeo_probe
 from resnet_diffeo_probe.analysis.attributing import attribution_json
-from resnet_diffeo_probe.analysis.fingerprint import study_of
+from resnet_diffeo_probe.analysis.fingerprint import conditions_of
 from resnet_diffeo_probe.analysis.first_look import as_inputs, as_loaded, first_look
 from resnet_diffeo_probe.analysis.gate import is_complete
 from resnet_diffeo_probe.analysis.interrupt import Steps, Stop
@@ -142,7 +142,7 @@ def analyze(
             planned(plan)
         if (
             store is not None
-            and (reasons := store.begin(study_of(discovery, settings)))
+            and (reasons := store.begin(conditions_of(discovery, settings)))
             and stale is not None
         ):
             stale(reasons)

@@ -17,7 +17,7 @@ import resnet_diffeo_probe
 from resnet_diffeo_probe.analysis.plan import Settings
 from resnet_diffeo_probe.units import Discovery
 
-__all__ = ["Study", "input_fingerprint", "study_of"]
+__all__ = ["Conditions", "conditions_of", "input_fingerprint"]
 
 # What changes which units are measured, how many at a time, whether there is room and what is attributed, but no
 # measurement. Every
@@ -27,8 +27,8 @@ _CHANGES_NO_NUMBER = frozenset({"units", "workers", "max_bytes", "baseline"})
 
 
 @dataclass(frozen=True, slots=True)
-class Study:
-    """What all measurements of one run have in common; two runs with equal studies give equal numbers.
+class Conditions:
+    """What all measurements of one run have in common; two runs under equal conditions give equal numbers.
 
     Attributes:
         model: fingerprint of the network: its operations in order, its weights and its constants.
@@ -40,8 +40,8 @@ class Study:
     settings: str
     version: str
 
-    def differences(self, earlier: Study) -> list[str]:
-        """Return in words why measurements of an earlier study cannot be used in this one."""
+    def differences(self, earlier: Conditions) -> list[str]:
+        """Return in words why measurements made under earlier conditions cannot be used under these."""
         found = []
         if self.model != earlier.model:
             found.append("the model has changed")
@@ -54,8 +54,8 @@ class Study:
         return found
 
 
-def study_of(discovery: Discovery, settings: Settings) -> Study:
-    """Return the study of a network under some settings.
+def conditions_of(discovery: Discovery, settings: Settings) -> Conditions:
+    """Return the conditions under which a network is measured.
 
     Args:
         discovery: the network in the user's own arithmetic.
@@ -63,7 +63,7 @@ def study_of(discovery: Discovery, settings: Settings) -> Study:
     """
     given = {name: value for name, value in asdict(settings).items() if name not in _CHANGES_NO_NUMBER}
     libraries = f"torch {torch.__version__}, scipy {scipy.__version__}"
-    return Study(
+    return Conditions(
         model=_network_fingerprint(discovery),
         settings=json.dumps(given, sort_keys=True, default=str),
         version=f"diffeo-probe {resnet_diffeo_probe.__version__} ({libraries})",

@@ -15,7 +15,7 @@ from typing import Any, Self
 
 from filelock import FileLock, Timeout
 
-from resnet_diffeo_probe.analysis.fingerprint import Study
+from resnet_diffeo_probe.analysis.fingerprint import Conditions
 from resnet_diffeo_probe.analysis.pair import Outcome
 from resnet_diffeo_probe.analysis.quantities import QUANTITIES
 from resnet_diffeo_probe.analysis.schema import validate_row
@@ -127,8 +127,8 @@ class Store:
                 code="output-not-writable",
             ) from error
 
-    def begin(self, study: Study) -> list[str]:
-        """Open the store for the measurements of a study.
+    def begin(self, conditions: Conditions) -> list[str]:
+        """Open the store for the measurements made under some conditions: a study.
 
         Returns:
             If nothing of this study is there but of an earlier one: why that cannot be used, in words.
@@ -154,7 +154,7 @@ class Store:
             [[found]] = connection.execute("PRAGMA quick_check(1)").fetchall()
             if found != "ok":
                 raise ValueError(str(found).replace("\n", " "))
-            return self._choose(connection, study)
+            return self._choose(connection, conditions)
 
     def find(self, unit: str, name: str) -> Kept | None:
         """Return what was measured in this study of a unit at the input of this name, None where nothing was.
@@ -251,15 +251,15 @@ class Store:
                 code="store-unusable",
             )
 
-    def _choose(self, connection: sqlite3.Connection, study: Study) -> list[str]:
-        """Make a study the current one; return why earlier ones are of no use if it is new."""
+    def _choose(self, connection: sqlite3.Connection, conditions: Conditions) -> list[str]:
+        """Make the study under these conditions the current one; return why earlier ones are of no use if it is new."""
         earlier = [
-            Study(*map(str, row))
+            Conditions(*map(str, row))
             for row in connection.execute(
                 "SELECT model, settings, version FROM studies WHERE id IN (SELECT study FROM pairs) ORDER BY id"
             )
         ]
-        key = (study.model, study.settings, study.version)
+        key = (conditions.model, conditions.settings, conditions.version)
         with _transaction(connection):
             connection.execute(
                 "INSERT OR IGNORE INTO studies (model, settings, version) VALUES (?, ?, ?)", key
@@ -268,10 +268,10 @@ class Store:
                 "SELECT id FROM studies WHERE model = ? AND settings = ? AND version = ?", key
             )
             self._study = int(row.fetchone()[0])
-        if not earlier or study in earlier:
+        if not earlier or conditions in earlier:
             return []
         # the nearest one tells best what was changed
-        return min((study.differences(before) for before in reversed(earlier)), key=len)
+        return min((conditions.differences(before) for before in reversed(earlier)), key=len)
 
 
 @contextmanager

@@ -6,12 +6,12 @@ import sys
 
 import pytest
 
-from resnet_diffeo_probe.analysis.fingerprint import Study
+from resnet_diffeo_probe.analysis.fingerprint import Conditions
 from resnet_diffeo_probe.analysis.pair import Outcome
 from resnet_diffeo_probe.analysis.store import FILE, Store, StoreError
 from resnet_diffeo_probe.finding import Evidence, Finding, Status
 
-STUDY = Study("m", '{"dtype": "float64", "seed": 0}', "diffeo-probe 0")
+STUDY = Conditions("m", '{"dtype": "float64", "seed": 0}', "diffeo-probe 0")
 
 # everything that a finding can hold, with the numbers that are lost first where something is not kept to the bit
 FINDINGS = {
@@ -82,11 +82,11 @@ def test_measurements_of_another_study_are_not_found_and_the_reason_is_said(tmp_
     with begun(tmp_path) as store:
         store.keep(outcome(), "hash", 1.0)
     with Store(tmp_path, resume=True) as store:
-        reasons = store.begin(Study("m", '{"dtype": "float32", "seed": 0}', "diffeo-probe 0"))
+        reasons = store.begin(Conditions("m", '{"dtype": "float32", "seed": 0}', "diffeo-probe 0"))
         assert reasons == ["dtype was float64 and is float32"]
         assert store.find("u", "a.png") is None
     with Store(tmp_path, resume=True) as store:
-        reasons = store.begin(Study("other", '{"dtype": "float64", "seed": 3}', "diffeo-probe 1"))
+        reasons = store.begin(Conditions("other", '{"dtype": "float64", "seed": 3}', "diffeo-probe 1"))
         assert reasons == [
             "the model has changed",
             "seed was 0 and is 3",

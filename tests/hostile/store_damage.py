@@ -11,7 +11,7 @@ from typing import Any
 
 from mutation import EVIL_TEXTS
 
-from resnet_diffeo_probe.analysis.fingerprint import Study
+from resnet_diffeo_probe.analysis.fingerprint import Conditions
 from resnet_diffeo_probe.analysis.pair import Outcome
 from resnet_diffeo_probe.analysis.schema import ResultError, validate_row
 from resnet_diffeo_probe.analysis.store import FILE, Store
@@ -19,7 +19,7 @@ from resnet_diffeo_probe.finding import Evidence, Finding, Status
 
 __all__ = ["edited", "read_store", "stores"]
 
-STUDY = Study("0" * 64, '{"seed": 0}', "diffeo-probe 1")
+STUDY = Conditions("0" * 64, '{"seed": 0}', "diffeo-probe 1")
 UNITS, INPUTS = ("layer1.0", "layer1.1", "layer2.0"), ("cat/0.png", "dog/1.png")
 FINDINGS = {
     "sign": Finding(-1, Evidence.EXACT, dtype="float64"),
@@ -46,7 +46,7 @@ _SQL = (
 def stores() -> dict[str, bytes]:
     """Return a store of six pairs, each measured in this study and in an earlier one."""
     with tempfile.TemporaryDirectory() as folder:
-        for study in (STUDY, Study("1" * 64, '{"seed": 1}', "diffeo-probe 0")):
+        for study in (STUDY, Conditions("1" * 64, '{"seed": 1}', "diffeo-probe 0")):
             with Store(Path(folder), resume=study != STUDY) as store:
                 store.begin(study)
                 for unit in UNITS:
