@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from enum import Enum, auto
 from pathlib import Path
 
 from resnet_diffeo_probe.errors import ConfigurationError, OutputError
 
-__all__ = ["FILES", "Earlier", "prepare_folder", "writing"]
+__all__ = ["FILES", "Earlier", "prepare_folder"]
 
 #: What an analysis writes and does not replace unasked.
 FILES = ("report.html", "result.json", "units.csv", "measurements.sqlite")
@@ -88,6 +87,9 @@ def prepare_folder(out: str | None, model: Path, earlier: Earlier) -> Path:
             fix="leave --resume out, or give the --out of the run that was interrupted",
             code="nothing-to-resume",
         )
+    # not at the top: what only asks for help would wait for it
+    from resnet_diffeo_probe.analysis.whole_file import writing
+
     missing = [part for part in (folder, *folder.parents) if not part.exists()]
     probe = folder / _PROBE
     with writing(folder):
@@ -101,21 +103,6 @@ def prepare_folder(out: str | None, model: Path, earlier: Earlier) -> Path:
                 for part in missing:
                     part.rmdir()
     return folder
-
-
-@contextmanager
-def writing(folder: Path) -> Iterator[None]:
-    """Turn what may go wrong with writing into an `OutputError`."""
-    try:
-        yield
-    except OSError as error:
-        taken = isinstance(error, FileExistsError)
-        raise OutputError(
-            f"the output folder {folder} cannot be written",
-            why="a file of that name is there already" if taken else error.strerror or str(error),
-            fix="--out with a folder of your own",
-            code="output-not-writable",
-        ) from error
 
 
 def _new_folder(model: Path) -> Path:

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 import click
 
 from diffeo_probe import terminal
-from diffeo_probe.folder import writing
 
 if TYPE_CHECKING:
     from resnet_diffeo_probe.analysis.analyze import Analysis
@@ -23,17 +22,9 @@ def write(analysis: Analysis, folder: Path) -> None:
     Raises:
         OutputError: the folder cannot be written.
     """
-    from resnet_diffeo_probe.report import render, units_csv
+    from resnet_diffeo_probe.report import write_folder
 
-    with writing(folder):
-        folder.mkdir(parents=True, exist_ok=True)
-        analysis.save(folder / "result.json")
-        pairs = folder / "witnesses"
-        for stale in pairs.glob("*.npz"):  # of an earlier analysis in this folder
-            stale.unlink()
-        analysis.save_witnesses(pairs)
-        (folder / "units.csv").write_text(units_csv(analysis.result), encoding="utf-8", newline="")
-        render(analysis.result, path=folder / "report.html")
+    write_folder(analysis.result, folder, save_witnesses=analysis.save_witnesses)
 
 
 def tell(analysis: Analysis, folder: Path) -> None:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from resnet_diffeo_probe.errors import OutputError
 
-__all__ = ["write_whole"]
+__all__ = ["write_whole", "writing"]
 
 
 def write_whole(path: Path, text: str) -> None:
@@ -27,4 +28,19 @@ def write_whole(path: Path, text: str) -> None:
         raise OutputError(
             f"{path} cannot be written: {getattr(error, 'strerror', None) or error}",
             fix="choose a name in a folder that exists and is yours",
+        ) from error
+
+
+@contextmanager
+def writing(folder: Path) -> Iterator[None]:
+    """Turn what may go wrong with writing into an `OutputError`."""
+    try:
+        yield
+    except OSError as error:
+        taken = isinstance(error, FileExistsError)
+        raise OutputError(
+            f"the output folder {folder} cannot be written",
+            why="a file of that name is there already" if taken else error.strerror or str(error),
+            fix="--out with a folder of your own",
+            code="output-not-writable",
         ) from error

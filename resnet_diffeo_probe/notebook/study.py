@@ -13,13 +13,13 @@ from resnet_diffeo_probe.analysis.analyze import analyze as analyze_model
 from resnet_diffeo_probe.analysis.plan import Settings
 from resnet_diffeo_probe.analysis.quantities import Budget
 from resnet_diffeo_probe.analysis.run import Progress
-from resnet_diffeo_probe.analysis.schema import read_result, write_result
+from resnet_diffeo_probe.analysis.schema import read_result
 from resnet_diffeo_probe.errors import ConfigurationError
 from resnet_diffeo_probe.inputs import Inputs
 from resnet_diffeo_probe.models import LoadedModel, load
 from resnet_diffeo_probe.notebook import figures, frames
 from resnet_diffeo_probe.notebook.card import card
-from resnet_diffeo_probe.report import render, units_csv
+from resnet_diffeo_probe.report import render, write_folder
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -96,15 +96,11 @@ class Study:
         """Write `report.html`, `result.json`, `units.csv` and, of a fresh analysis, `witnesses/`.
 
         Raises:
-            OutputError: a file cannot be written.
+            OutputError: the folder or a file in it cannot be written.
         """
         folder = Path(folder)
-        folder.mkdir(parents=True, exist_ok=True)
-        write_result(self.result, folder / "result.json")
-        (folder / "units.csv").write_text(units_csv(self.result), encoding="utf-8", newline="")
-        if self.analysis is not None:
-            self.analysis.save_witnesses(folder / "witnesses")
-        self.report(folder / "report.html")
+        pairs = None if self.analysis is None else self.analysis.save_witnesses
+        write_folder(self.result, folder, save_witnesses=pairs)
         return folder
 
     def _repr_html_(self) -> str:
