@@ -78,14 +78,14 @@ class BlockFactorization:
 
 
 def gather(x: Tensor, ranges: Ranges) -> Tensor:
-    """Return these rows of x, one range after another; a view where there is one range."""
-    pieces: Sequence[Tensor] = [x[start:stop] for start, stop in ranges]
-    return pieces[0] if len(pieces) == 1 else torch.cat(list(pieces))
+    """Return these rows of x, (…, order, k), one range after another; a view where there is one range."""
+    pieces: Sequence[Tensor] = [x[..., start:stop, :] for start, stop in ranges]
+    return pieces[0] if len(pieces) == 1 else torch.cat(list(pieces), dim=-2)
 
 
 def subtract_from(x: Tensor, ranges: Ranges, amount: Tensor) -> None:
     """Subtract the rows of `amount` from these rows of x, in place."""
     at = 0
     for start, stop in ranges:
-        x[start:stop] -= amount[at : at + stop - start]
+        x[..., start:stop, :] -= amount[..., at : at + stop - start, :]
         at += stop - start

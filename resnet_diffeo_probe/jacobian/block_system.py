@@ -14,14 +14,15 @@ __all__ = ["BlockSystem", "elimination_flops", "factor_entries", "front_members"
 
 @dataclass(frozen=True)
 class BlockSystem:
-    """A square matrix given by dense blocks.
+    """A square matrix given by dense blocks, or several of the same shape.
 
     Attributes:
         sizes: rows of each diagonal block, in the order of elimination; zero is allowed.
         coupled: for each block i the blocks j > i with a non-zero block at (i, j) or (j, i), ascending.
-        add_block: `add_block(out, i, j)` adds block (i, j) to the view `out` of shape (sizes[i], sizes[j]).
+        add_block: `add_block(out, i, j)` adds block (i, j) to the view `out` of shape (*batch, sizes[i], sizes[j]).
         dtype: of the blocks.
         device: of the blocks.
+        batch: empty for one matrix, (B,) for B of them that are eliminated together.
     """
 
     sizes: tuple[int, ...]
@@ -29,6 +30,7 @@ class BlockSystem:
     add_block: Callable[[Tensor, int, int], None]
     dtype: torch.dtype = torch.float64
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+    batch: tuple[int, ...] = ()
 
     @property
     def order(self) -> int:
@@ -36,14 +38,14 @@ class BlockSystem:
         return sum(self.sizes)
 
     def dense(self) -> Tensor:
-        """Return the whole matrix: for tests and small orders."""
+        """Return the whole matrix, (*batch, order, order): for tests and small orders."""
         start = starts_of(self.sizes)
-        full = torch.zeros(self.order, self.order, dtype=self.dtype, device=self.device)
+        full = torch.zeros(*self.batch, self.order, self.order, dtype=self.dtype, device=self.device)
         for i in range(len(self.sizes)):
             for j in (i, *self.coupled[i]):
-                self.add_block(full[start[i] : start[i + 1], start[j] : start[j + 1]], i, j)
+                self.add_block(full[..., start[i] : start[i + 1], start[j] : start[j + 1]], i, j)
                 if j != i:
-                    self.add_block(full[start[j] : start[j + 1], start[i] : start[i + 1]], j, i)
+                    self.add_block(full[..., start[j] : start[j + 1], start[i] : start[i + 1]], j, i)
         return full
 
 
@@ -74,7 +76,7 @@ def elimination_flops(system: BlockSystem) -> float:
 
 
 def factor_entries(system: BlockSystem, *, keep: bool = True) -> float:
-    """Return how many numbers elimination holds at once, beside the blocks that it is given.
+    """Return how many numbers elimination holds at once for each matrix, beside the blocks that it is given.
 
     Args:
         system: the matrix.

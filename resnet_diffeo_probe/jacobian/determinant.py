@@ -18,7 +18,7 @@ from resnet_diffeo_probe.finding import Evidence, Finding, Status
 from resnet_diffeo_probe.jacobian.factorization import JacobianFactorization
 from resnet_diffeo_probe.jacobian.linearize import Linearization
 
-__all__ = ["Determinant", "determinant"]
+__all__ = ["Determinant", "concluded", "determinant", "probes_of", "residual_bound"]
 
 # For a Gaussian v, ‖R v‖ ≥ ‖R‖₂ |g| with g standard normal, and P(|g| < c) < 0.8 c. With k independent vectors the
 # largest ‖R v‖ / c bounds ‖R‖₂ except with probability (0.8 c)^k (Dixon, SIAM J. Numer. Anal. 20, 1983).
@@ -51,12 +51,24 @@ def determinant(lin: Linearization, *, seed: int = 0, keep: bool = True) -> Dete
         seed: of the random vectors of the check.
         keep: keep the factors for solves. Without, less than half of their memory is needed (`factor_bytes`).
     """
-    dtype = str(lin.x.dtype).removeprefix("torch.")
     try:
         factorization, bound = _factorize_and_check(lin, seed, keep=keep)
     except FloatingPointError as error:
         lost = Finding.missing(Status.ERROR, str(error))
         return Determinant(lost, lost, lost, None)
+    return concluded(factorization, bound, seed=seed)
+
+
+def concluded(factorization: JacobianFactorization, bound: float, *, seed: int) -> Determinant:
+    """Return what a factorisation and its check say.
+
+    Args:
+        factorization: of J.
+        bound: the margin; infinite where J is singular or a solve overflowed.
+        seed: of the random vectors of the check.
+    """
+    lin = factorization.linearization
+    dtype = str(lin.x.dtype).removeprefix("torch.")
     if factorization.local_part_is_singular:
         reason = "the local part of J is singular, so the determinant lemma does not say what J is"
         unknown = Finding(None, Evidence.EXACT, Status.UNDETERMINED, dtype=dtype, reason=reason)
@@ -86,23 +98,24 @@ def determinant(lin: Linearization, *, seed: int = 0, keep: bool = True) -> Dete
 
 def _factorize_and_check(lin: Linearization, seed: int, *, keep: bool) -> tuple[JacobianFactorization, float]:
     """Return the factorisation and the margin, which is infinite where J is singular or a solve overflowed."""
-    probes = _gaussian(lin, seed)
+    probes = probes_of(lin, seed)
     if keep:
         found = lin.factorize(keep=True)
         solved = found.solve_transpose(probes) if found.sign else None
     else:
         found, solved = lin.factorize_and_solve_transpose(probes)
-    return found, math.inf if solved is None else _residual_bound(lin, probes, solved)
+    return found, math.inf if solved is None else residual_bound(lin, probes, solved)
 
 
-def _gaussian(lin: Linearization, seed: int) -> Tensor:
+def probes_of(lin: Linearization, seed: int) -> Tensor:
+    """Return the Gaussian vectors of the check, (k, *shape)."""
     # drawn on the CPU in float64 whatever the device and dtype: the same vectors everywhere
     generator = torch.Generator().manual_seed(seed)
     shape = (_PROBES, *lin.x.shape[1:])
     return torch.randn(shape, generator=generator, dtype=torch.float64, device="cpu").to(lin.x)
 
 
-def _residual_bound(lin: Linearization, probes: Tensor, solved: Tensor) -> float:
+def residual_bound(lin: Linearization, probes: Tensor, solved: Tensor) -> float:
     """Return an upper bound of ‖I − J⁻¹·J‖₂ from probes u and w = J⁻ᵀ u as computed."""
     residuals = torch.linalg.vector_norm((probes - lin.apply_transpose_by_autograd(solved)).flatten(1), dim=1)
     worst = float(residuals.max())  # NaN where one is

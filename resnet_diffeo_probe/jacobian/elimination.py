@@ -27,7 +27,7 @@ from resnet_diffeo_probe.jacobian.block_factorization import (
 from resnet_diffeo_probe.jacobian.block_system import BlockSystem, front_members, starts_of
 from resnet_diffeo_probe.jacobian.front import Front
 
-__all__ = ["factorize", "factorize_and_solve_transpose"]
+__all__ = ["factorize", "factorize_and_solve_transpose", "is_nearly_singular"]
 
 # From this many rows in a block on it pays to look for zero rows, in pieces of so many columns at least.
 _SPARSE_ORDER = 192
@@ -160,10 +160,15 @@ def _is_delayed(diagonal: Tensor, blocks: int) -> bool:
     smallest, largest = torch.stack([magnitude.min(), magnitude.max()]).tolist()
     if smallest == 0:
         return True
-    tiny = torch.finfo(diagonal.dtype).eps ** _DELAY
-    # the matrices here are I + …: a one is as natural a size as the largest pivot
     waits = blocks < _DELAYED_BLOCKS or diagonal.numel() <= _DELAYED_ROWS
-    return waits and bool(smallest < tiny * max(largest, 1.0))
+    return waits and is_nearly_singular(smallest, largest, diagonal.dtype)
+
+
+def is_nearly_singular(smallest: float, largest: float, dtype: torch.dtype) -> bool:
+    """Return whether a block with pivots of these magnitudes is left for later, where it may be."""
+    tiny = float(torch.finfo(dtype).eps ** _DELAY)
+    # the matrices here are I + …: a one is as natural a size as the largest pivot
+    return smallest == 0 or smallest < tiny * max(largest, 1.0)
 
 
 def _subtract_product(update: Tensor, left: Tensor, upper: Tensor, fresh: int) -> None:

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from resnet_diffeo_probe.jacobian.block_factorization import BlockFactorization
 from resnet_diffeo_probe.jacobian.block_system import factor_entries
 from resnet_diffeo_probe.jacobian.chain import Segment
 from resnet_diffeo_probe.jacobian.elimination import factorize, factorize_and_solve_transpose
@@ -178,17 +179,37 @@ class Linearization:
         Returns:
             The determinant, and w, (B, *shape); None where J, or its local part, is singular.
         """
-        right = torch.cat([u, self.rows]) if self.rank else u
+        right = self.with_rows(u)
         blocks, solved = factorize_and_solve_transpose(
             self.reduced.system(), self.reduced_left_transpose(right).mT.contiguous()
         )
+        return self.from_solved(blocks, right, solved)
+
+    def with_rows(self, u: Tensor) -> Tensor:
+        """Return what is to be solved for: u, (B, *shape), and the rows of Vᵀ, for the determinant lemma."""
+        return torch.cat([u, self.rows]) if self.rank else u
+
+    def from_solved(
+        self, blocks: BlockFactorization, right: Tensor, solved: Tensor | None
+    ) -> tuple[JacobianFactorization, Tensor | None]:
+        """Return what the factorised reduced matrix says of J.
+
+        Args:
+            blocks: the factorisation.
+            right: `with_rows(u)`, (B + K, *shape).
+            solved: (order, B + K), M⁻ᵀ (Lᵀ right)[A]; None where M is singular.
+
+        Returns:
+            As `factorize_and_solve_transpose`.
+        """
         if solved is None:
             return JacobianFactorization(self, blocks), None
         local = self.local_after_transpose(right, solved.mT)
         if not self.rank:
             return JacobianFactorization(self, blocks), local
-        found = JacobianFactorization(self, blocks, local[u.shape[0] :])
-        return found, found.after_local(local[: u.shape[0]]) if found.sign else None
+        count = right.shape[0] - self.rank
+        found = JacobianFactorization(self, blocks, local[count:])
+        return found, found.after_local(local[:count]) if found.sign else None
 
     def reduced_right(self, v: Tensor) -> Tensor:
         """Return (R v)[A], (B, *shape) -> (B, order)."""
