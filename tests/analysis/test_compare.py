@@ -1,10 +1,8 @@
 """Comparing two analyses: what forbids it, what is told, and what counts as a move."""
 
 import copy
-import importlib.util
 import json
 import math
-from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -14,19 +12,12 @@ from scipy.stats import binomtest
 from resnet_diffeo_probe.analysis.compare import compare
 from resnet_diffeo_probe.analysis.compare_conditions import ComparisonError
 from resnet_diffeo_probe.analysis.compare_rows import holm, moved, sign_test
-
-
-def _sample():
-    path = Path(__file__).parents[1] / "report" / "sample.py"
-    spec = importlib.util.spec_from_file_location("compare_sample", path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+from tests.report import sample
 
 
 @pytest.fixture(scope="module")
 def typical():
-    return _sample().make_result()
+    return sample.make_result()
 
 
 @pytest.fixture

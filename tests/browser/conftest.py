@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import copy
 import importlib
-import importlib.util
 import json
 import os
 import shutil
@@ -20,6 +19,7 @@ import pytest
 from resnet_diffeo_probe.analysis.compare import compare
 from resnet_diffeo_probe.report import render_html
 from resnet_diffeo_probe.report.compare import comparison_html
+from tests.report import sample, sample_evidence, sample_pictures
 
 ROOT = Path(__file__).parents[2]
 # no service of its own, no sandbox (which a container does not allow), nothing fetched in the background
@@ -33,17 +33,6 @@ ARGUMENTS = (
     "--disable-sync",
 )
 
-
-def _beside(name: str) -> Any:
-    spec = importlib.util.spec_from_file_location(f"browser_{name}", ROOT / "tests" / "report" / f"{name}.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-sample = _beside("sample")
-sample_evidence = _beside("sample_evidence")
-sample_pictures = _beside("sample_pictures")
 
 EVIL_NAMES = list(sample.EVIL_NAMES)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import io
 import json
 import pickle
@@ -16,10 +15,9 @@ from PIL import Image
 from safetensors.torch import save as safetensors_bytes
 
 from resnet_diffeo_probe.models import CifarResNet
+from tests.report import sample, sample_evidence
 
 __all__ = ["SEEDS"]
-
-_REPORT_TESTS = Path(__file__).parent.parent / "report"
 
 
 def network() -> CifarResNet:
@@ -97,8 +95,8 @@ def images() -> dict[str, bytes]:
 
 def results() -> dict[str, bytes]:
     """Return stored analyses: those that the report's tests are made of."""
-    plain = _beside("sample").make_result(units=3, inputs=2)
-    full = _beside("sample_evidence").add_evidence(_beside("sample").make_result(units=4, inputs=3))
+    plain = sample.make_result(units=3, inputs=2)
+    full = sample_evidence.add_evidence(sample.make_result(units=4, inputs=3))
     return {"plain.json": json.dumps(plain).encode(), "full.json": json.dumps(full).encode()}
 
 
@@ -121,14 +119,6 @@ min_sigma_min = 1e-3
 max_residual_ratio = 5
 """
     return {"run.toml": run.encode(), "limits.toml": limits.encode()}
-
-
-def _beside(name: str) -> Any:
-    spec = importlib.util.spec_from_file_location(f"hostile_{name}", _REPORT_TESTS / f"{name}.py")
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 SEEDS = {

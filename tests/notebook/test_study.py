@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import importlib.util
 import json
 import math
 import subprocess
@@ -18,12 +17,7 @@ import resnet_diffeo_probe as rdp
 from resnet_diffeo_probe.analysis.schema import ResultError
 from resnet_diffeo_probe.errors import ConfigurationError, LoadError
 from resnet_diffeo_probe.notebook import Study
-
-_SPEC = importlib.util.spec_from_file_location(
-    "notebook_sample", Path(__file__).parents[1] / "report" / "sample.py"
-)
-sample = importlib.util.module_from_spec(_SPEC)
-_SPEC.loader.exec_module(sample)
+from tests.report import sample
 
 
 class Block(nn.Module):

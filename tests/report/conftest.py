@@ -1,29 +1,16 @@
 """Fixtures of the report's tests: results made to measure, and a parser that insists on well-formed pages."""
 
 import copy
-import importlib.util
 from html.parser import HTMLParser
-from pathlib import Path
 
 import pytest
 
-
-# test folders are no packages: a module beside the tests is loaded by its place
-def _beside(name):
-    spec = importlib.util.spec_from_file_location(f"report_{name}", Path(__file__).with_name(f"{name}.py"))
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-sample = _beside("sample")
-sample_evidence = _beside("sample_evidence")
-sample_pictures = _beside("sample_pictures")
+from . import sample, sample_evidence, sample_pictures
 
 
 @pytest.fixture(scope="session")
 def make():
-    """The generator of results, as a fixture: test modules cannot import one another."""
+    """The generator of results."""
     return sample.make_result
 
 
