@@ -3,7 +3,6 @@
 import os
 import signal
 import sys
-import time
 
 import cloudpickle
 import pytest
@@ -14,7 +13,9 @@ from resnet_diffeo_probe.finding import Status
 
 from . import networks, studied
 from .studied import Study, Treacherous, rows
+from .waiting import lives, wait_until
 
+dask = pytest.importorskip("dask", reason="the extra 'cluster' is not installed")
 distributed = pytest.importorskip("distributed", reason="the extra 'cluster' is not installed")
 pytestmark = [
     pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX"),
@@ -38,11 +39,9 @@ def _by_value():
 @pytest.fixture(scope="module")
 def cluster():
     """Two single-threaded processes on the loopback, without a dashboard."""
-    import dask
-
     with (
         dask.config.set(
-            {"distributed.scheduler.allowed-failures": 2, "distributed.comm.timeouts.tcp": "30s"}
+            {"distributed.scheduler.allowed-failures": 2, "distributed.comm.timeouts.tcp": "120s"}
         ),
         distributed.LocalCluster(
             n_workers=2,
@@ -62,9 +61,11 @@ def study():
     return Study(net, networks.images(8))
 
 
-def processes(cluster):
-    """Return the identifiers of the workers' processes."""
-    return [nanny.pid for nanny in cluster.workers.values() if nanny.pid is not None]
+def working(cluster):
+    """Return the identifiers of processes that the scheduler knows: one that is being replaced is not among them."""
+    known = list(cluster.scheduler.workers)
+    nannies = [nanny for nanny in cluster.workers.values() if nanny.worker_address in known]
+    return [nanny.pid for nanny in nannies if nanny.pid is not None and lives(nanny.pid)]
 
 
 def test_a_cluster_finds_to_the_bit_what_threads_find(study, cluster):
@@ -81,7 +82,7 @@ def test_workers_killed_in_mid_run_have_their_tasks_done_elsewhere(study, cluste
         for index, outcome in enumerate(executor.run(study.tasks())):
             found[outcome.unit, outcome.input] = outcome.findings, outcome.nonnegative
             if index in (2, 7):
-                os.kill(processes(cluster)[index % 2], signal.SIGKILL)
+                os.kill(wait_until(lambda: working(cluster))[0], signal.SIGKILL)
     assert found == good
 
 
@@ -139,8 +140,8 @@ def test_the_file_travels_and_its_workers_need_no_disk_of_ours(tmp_path, cluster
 
 
 def test_what_cannot_work_is_said(study, cluster):
-    started = time.monotonic()
     with (
+        dask.config.set({"distributed.comm.timeouts.connect": "3s"}),
         pytest.raises(ConfigurationError, match="cannot be reached"),
         OnDask("tls://127.0.0.1:9", study.specification, study.plan),
     ):
@@ -152,4 +153,3 @@ def test_what_cannot_work_is_said(study, cluster):
         pytest.raises(ConfigurationError, match="other units"),
     ):
         rows(executor.run(study.tasks()))
-    assert time.monotonic() - started < 60

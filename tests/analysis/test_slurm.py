@@ -91,7 +91,7 @@ def test_jobs_measure_over_tls_to_the_bit(tmp_path, monkeypatch):
     try:
         cluster = slurm_cluster(SlurmJobs(jobs=1, cores=2, memory=2, folder=tmp_path / "shared"))
         assert cluster.scheduler_address.startswith("tls://")
-        with OnDask(cluster, study.specification, study.plan, patience=120) as executor:
+        with OnDask(cluster, study.specification, study.plan, patience=300) as executor:
             assert rows(executor.run(study.tasks())) == study.in_threads()
         assert not list((tmp_path / "shared").glob("run-*"))
     finally:

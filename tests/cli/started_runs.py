@@ -60,7 +60,7 @@ class Server:
         self._process.wait()
         self._process.stdout.close()
 
-    def start(self, words, screen, *, before="", seconds=120):
+    def start(self, words, screen, *, before="", seconds=600):
         """Start `diffeo-probe WORDS` with its output in a file, after some statements."""
         asked = {
             "words": [str(word) for word in words],
