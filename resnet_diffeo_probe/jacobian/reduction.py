@@ -7,22 +7,41 @@ identity; the rows and columns outside A are those of the identity). For a ReLU 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import cached_property
+from typing import Protocol
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from resnet_diffeo_probe.jacobian.block_sparse import IntArray, on_device
+from resnet_diffeo_probe.jacobian.active_coordinates import ActiveCoordinates
+from resnet_diffeo_probe.jacobian.block_sparse import IntArray
 from resnet_diffeo_probe.jacobian.block_system import BlockSystem
 from resnet_diffeo_probe.jacobian.layout import CyclicProduct, Layout
-from resnet_diffeo_probe.jacobian.row_tiles import TileTable
 
 __all__ = ["ReducedMatrix"]
 
-# Below this an index has 32 bits: half of the traffic of a gather.
-_SHORT_INDEX = 2**30
+
+class Gather(Protocol):
+    """Takes the active part of R L at one input."""
+
+    def add(self, out: Tensor, rows: range, columns: range) -> None:
+        """Add D_A (R L)[A, A] between the active coordinates of some image rows to `out`."""
+
+
+class Table(Protocol):
+    """R L, shared by all inputs of a unit."""
+
+    def gather(self, active: ActiveCoordinates, derivatives: Mapping[int, Tensor]) -> Gather:
+        """Return what takes the part of an input.
+
+        Args:
+            active: the coordinates at the cut.
+            derivatives: of the stages inside the product, (P, C) diagonals or (P, C, C) blocks, by 1-based stage.
+        """
+
+    def held_numbers(self, image_rows: int) -> int:
+        """Return how many numbers it holds while so many image rows are eliminated together."""
 
 
 class ReducedMatrix:
@@ -33,7 +52,7 @@ class ReducedMatrix:
         layout: the order of the pixels.
         diagonals: for each stage (1-based keys) its local derivative at the input, (P, C) or (P, C, C) blocks; key 0,
             the unit's own input, is all ones and may be absent.
-        table: gives the tiles of R L, shared by all inputs of a unit; asked for once the blocks are.
+        table: gives the entries of R L; asked for once the blocks are.
     """
 
     def __init__(
@@ -41,7 +60,7 @@ class ReducedMatrix:
         product: CyclicProduct,
         layout: Layout,
         diagonals: dict[int, Tensor],
-        table: Callable[[], TileTable],
+        table: Callable[[], Table],
     ) -> None:
         self.product, self.layout = product, layout
         self._diagonals, self._give_table = diagonals, table
@@ -50,19 +69,18 @@ class ReducedMatrix:
         own = diagonals.get(product.cut)
         if own is None:
             own = torch.ones(product.pixels, product.channels, dtype=self.dtype, device=self.device)
-        self._own, self._active = own, own != 0
-        active_of_pixel: IntArray = self._active.sum(dim=1).cpu().numpy()
-        # how many active coordinates come before each pixel in the order of elimination
-        self._before = np.concatenate([[0], np.cumsum(active_of_pixel[layout.pixels])])
-        self._row_starts = self._before[layout.starts]
-        self.row_sizes: IntArray = np.diff(self._row_starts)
+        self._active = ActiveCoordinates(own, layout)
         self._grouping, self.cost = layout.cheapest(self.row_sizes)
-        self._stores: dict[int, Tensor] = {}
 
     @property
     def order(self) -> int:
         """Number of active coordinates."""
-        return int(self._before[-1])
+        return self._active.order
+
+    @property
+    def row_sizes(self) -> IntArray:
+        """(rows,) active coordinates of each image row."""
+        return self._active.row_sizes
 
     @property
     def per_group(self) -> int:
@@ -70,49 +88,20 @@ class ReducedMatrix:
         return self._grouping.per_group
 
     @cached_property
-    def _table(self) -> TileTable:
-        return self._give_table()
-
-    @cached_property
-    def _active_places(self) -> tuple[Tensor, Tensor]:
-        """Pixel, as its place in the order of elimination, and channel of each active coordinate, both (order,)."""
-        place = self._active[self._table.pixel_order].nonzero()
-        return place[:, 0], place[:, 1]
-
-    @cached_property
-    def _active_index(self) -> Tensor:
-        place, channel = self._active_places
-        return self._table.pixel_order[place] * self.product.channels + channel
+    def _gather(self) -> Gather:
+        return self._give_table().gather(self._active, self._diagonals)
 
     def active_index(self) -> Tensor:
         """Return (order,) positions of the active coordinates in a (P·C,) vector, pixel first, in elimination order."""
-        return self._active_index
+        return self._active.index
 
     def own_derivatives(self) -> Tensor:
         """Return (order,) D_A, in elimination order."""
-        return self._own.reshape(-1)[self.active_index()]
+        return self._active.derivatives
 
-    @cached_property
-    def _scale(self) -> Tensor | None:
-        """D_A, (order, 1); None where it is all ones, as for a ReLU."""
-        scale = self.own_derivatives()
-        return None if bool((scale == 1).all()) else scale[:, None]
-
-    @cached_property
-    def _offsets(self) -> tuple[Tensor, Tensor]:
-        """What each active coordinate adds to an index into a store, as a row and as a column; (order,) each."""
-        channels, width = self.product.channels, self._table.width
-        place, channel = self._active_places
-        in_row = on_device(self.layout.place_in_row[self.layout.pixels], self._own)[place]
-        row = in_row * (width * channels**2) + channel * channels
-        column = in_row * channels**2 + channel
-        largest = int(np.diff(self.layout.starts).max(initial=0)) * width * channels**2
-        fits = max(largest, self._table.largest_store) < _SHORT_INDEX
-        return (row.int(), column.int()) if fits else (row, column)
-
-    def store_entries(self) -> int:
-        """Return how many numbers the tiles take that are held at a time."""
-        return self._table.largest_store * (1 if self._table.is_static else 1 + self.per_group)
+    def held_numbers(self) -> int:
+        """Return how many numbers of R L are held at a time."""
+        return self._give_table().held_numbers(self.per_group)
 
     def system(self) -> BlockSystem:
         """Return the matrix for elimination, image rows grouped as is cheapest."""
@@ -120,33 +109,9 @@ class ReducedMatrix:
         return BlockSystem(sizes, self._grouping.coupled, self._add_group, self.dtype, self.device)
 
     def _add_group(self, out: Tensor, i: int, j: int) -> None:
-        rows_i, rows_j = (
+        rows, columns = (
             range(g * self.per_group, min((g + 1) * self.per_group, self.layout.rows)) for g in (i, j)
         )
-        start_i, start_j = (int(self._row_starts[rows.start]) for rows in (rows_i, rows_j))
-        for a in rows_i:
-            for b in rows_j:
-                if self.layout.coupled[a, b] and self.row_sizes[a] and self.row_sizes[b]:
-                    self._add_rows(out, a, b, start_i, start_j)
+        self._gather.add(out, rows, columns)
         if i == j:
             out.diagonal().add_(1)
-        # what lies behind the front is not asked for again
-        for row in [r for r in self._stores if r < min(rows_i.start, rows_j.start)]:
-            del self._stores[row]
-
-    def _add_rows(self, out: Tensor, a: int, b: int, start_i: int, start_j: int) -> None:
-        if a not in self._stores:
-            self._stores[a] = self._table.store(a, self._diagonals)
-        store, area, width = self._stores[a], self.product.channels**2, self._table.width
-        row, column = self._offsets
-        before_a, before_b = (self._before[self.layout.starts[r] :] for r in (a, b))
-        for tile in self._table.tiles(a, b):
-            top, bottom = int(before_a[tile.rows[0]]), int(before_a[tile.rows[1]])
-            left, right = int(before_b[tile.cols[0]]), int(before_b[tile.cols[1]])
-            if top == bottom or left == right:
-                continue
-            shift = (tile.base - tile.rows[0] * width - tile.cols[0]) * area
-            place = (row[top:bottom] + shift)[:, None] + column[left:right]
-            picked = store.index_select(0, place.reshape(-1)).view_as(place)
-            view = out[top - start_i : bottom - start_i, left - start_j : right - start_j]
-            view.add_(picked if self._scale is None else picked * self._scale[top:bottom])
