@@ -8,7 +8,7 @@ identity; the rows and columns outside A are those of the identity). For a ReLU 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Protocol
 
 import torch
@@ -17,7 +17,7 @@ from torch import Tensor
 from resnet_diffeo_probe.jacobian.active_coordinates import ActiveCoordinates
 from resnet_diffeo_probe.jacobian.block_sparse import IntArray
 from resnet_diffeo_probe.jacobian.block_system import BlockSystem
-from resnet_diffeo_probe.jacobian.layout import CyclicProduct, Layout
+from resnet_diffeo_probe.jacobian.layout import CyclicProduct, Grouping, Layout
 
 __all__ = ["ReducedMatrix"]
 
@@ -99,19 +99,23 @@ class ReducedMatrix:
         """Return (order,) D_A, in elimination order."""
         return self._active.derivatives
 
-    def held_numbers(self) -> int:
-        """Return how many numbers of R L are held at a time."""
-        return self._give_table().held_numbers(self.per_group)
+    def held_numbers(self, grouping: Grouping | None = None) -> int:
+        """Return how many numbers of R L are held at a time, image rows grouped as by `system`."""
+        return self._give_table().held_numbers((grouping or self._grouping).per_group)
 
-    def system(self) -> BlockSystem:
-        """Return the matrix for elimination, image rows grouped as is cheapest."""
-        sizes = tuple(int(s) for s in self._grouping.sizes(self.row_sizes))
-        return BlockSystem(sizes, self._grouping.coupled, self._add_group, self.dtype, self.device)
+    def system(self, grouping: Grouping | None = None) -> BlockSystem:
+        """Return the matrix for elimination.
 
-    def _add_group(self, out: Tensor, i: int, j: int) -> None:
-        rows, columns = (
-            range(g * self.per_group, min((g + 1) * self.per_group, self.layout.rows)) for g in (i, j)
-        )
+        Args:
+            grouping: which image rows are eliminated together; None: as is cheapest.
+        """
+        grouping = grouping or self._grouping
+        sizes = tuple(int(s) for s in grouping.sizes(self.row_sizes))
+        add_block = partial(self._add_group, grouping.per_group)
+        return BlockSystem(sizes, grouping.coupled, add_block, self.dtype, self.device)
+
+    def _add_group(self, per_group: int, out: Tensor, i: int, j: int) -> None:
+        rows, columns = (range(g * per_group, min((g + 1) * per_group, self.layout.rows)) for g in (i, j))
         self._gather.add(out, rows, columns)
         if i == j:
             out.diagonal().add_(1)
