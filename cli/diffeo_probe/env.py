@@ -103,7 +103,7 @@ def _cores() -> dict[str, int | None]:
 
 
 def _memory() -> float:
-    from resnet_diffeo_probe.analysis.plan import physical_memory
+    from resnet_diffeo_probe.analysis.memory import physical_memory
 
     return round(physical_memory() / 2**30, 2)
 

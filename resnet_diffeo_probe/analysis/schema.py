@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import json
 import math
+from array import array
 from collections.abc import Callable, Iterable, Iterator
 from functools import cache
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from jsonschema import Draft202012Validator, ValidationError
 
 from resnet_diffeo_probe.analysis.evidence_check import broken_evidence
+from resnet_diffeo_probe.analysis.memory import available_memory
+from resnet_diffeo_probe.analysis.result_error import ResultError
+from resnet_diffeo_probe.analysis.result_text import parse_file, pieces
 from resnet_diffeo_probe.analysis.row_check import quick_row_check
 from resnet_diffeo_probe.analysis.whole_file import write_whole
-from resnet_diffeo_probe.errors import DiffeoProbeError
 
 __all__ = [
-    "MAX_BYTES",
     "SCHEMA_VERSION",
     "ResultError",
     "load_schema",
@@ -30,21 +33,8 @@ __all__ = [
 
 SCHEMA_VERSION = "1.0"
 
-#: Largest `result.json` that is read. Ten thousand inputs on fifty units take half of it in the quick budget.
-MAX_BYTES = 1 << 30
-
-# A parsed result takes five times its text; text made of empty lists and dictionaries forty times.
-_MOST_TIMES = 12
-_MUCH_MEMORY = 1 << 30
-
 Result = dict[str, Any]
 Problem = tuple[str, str]
-
-
-class ResultError(DiffeoProbeError):
-    """A stored analysis that cannot be used: missing, truncated, of another version, or nonsense."""
-
-    code = "result"
 
 
 @cache
@@ -102,12 +92,12 @@ def validate_row(row: Any) -> None:
         )
 
 
-def read_result(path: Path | str, *, max_bytes: int = MAX_BYTES) -> Result:
+def read_result(path: Path | str, *, max_memory: float | None = None) -> Result:
     """Read and check a stored analysis.
 
     Args:
         path: a `result.json`.
-        max_bytes: refuse a file larger than this before reading it.
+        max_memory: bytes that it may take; None: what is free. What takes more is refused while it is read.
 
     Returns:
         The result, valid for `validate`.
@@ -118,33 +108,29 @@ def read_result(path: Path | str, *, max_bytes: int = MAX_BYTES) -> Result:
     """
     path = Path(path)
     try:
-        size = path.stat().st_size
-        if not path.is_file():
+        if path.exists() and not path.is_file():
             raise ResultError(
                 f"{path} is not a file",
                 fix=f"give the file in it: {path / 'result.json'}",
                 code="result-not-a-file",
             )
-        if size > max_bytes:
-            raise ResultError(
-                f"{path} is too large to read: {size:,} bytes, the limit is {max_bytes:,}",
-                fix="analyse fewer inputs or units at a time",
-                code="result-too-large",
-            )
-        raw = path.read_bytes()
+        result = parse_file(path, free=available_memory() if max_memory is None else max_memory)
     except OSError as error:
         raise ResultError(
             f"{path} cannot be read: {error.strerror or error}",
             fix="give the result.json in the output folder of `diffeo-probe analyze`",
             code="result-unreadable",
         ) from error
-    result = _parse(raw, path)
     try:
         validate(result)
     except ResultError as error:
         raise ResultError(f"{path}: {error.what}", why=error.why, fix=error.fix, code=error.code) from error
     except RecursionError as error:  # nested as deep as could just be parsed
-        raise _not_a_result(path, error) from error
+        raise ResultError(
+            f"{path} is not a result: {error}",
+            fix="give the result.json that `diffeo-probe analyze` wrote",
+            code="result-not-json",
+        ) from error
     return result
 
 
@@ -156,72 +142,7 @@ def write_result(result: Result, path: Path | str) -> None:
         OutputError: the file cannot be written (an older one stays as it was).
     """
     validate(result)
-    write_whole(Path(path), "".join(_pieces(result)))
-
-
-def _pieces(result: Result) -> Iterator[str]:
-    """Yield the text: a row of a table is a line, which takes half the bytes and shows a difference as what it is."""
-    # ensure_ascii also carries names that are not valid UTF-8 (lone surrogates) through a file
-    dense = json.JSONEncoder(allow_nan=False, ensure_ascii=True, separators=(",", ":")).encode
-    wide = json.JSONEncoder(allow_nan=False, ensure_ascii=True, indent=1).encode
-    for place, (key, value) in enumerate(result.items()):
-        yield f"{',' if place else '{'}\n{dense(key)}: "
-        if isinstance(value, list) and value and all(isinstance(row, dict) for row in value):
-            yield from (f"{',' if row else '['}\n{dense(entry)}" for row, entry in enumerate(value))
-            yield "\n]"
-        else:
-            yield wide(value)
-    yield "\n}\n"
-
-
-def _parse(raw: bytes, path: Path) -> Result:
-    memory = _memory_of(raw)
-    if memory > max(_MUCH_MEMORY, _MOST_TIMES * len(raw)):
-        raise ResultError(
-            f"{path} would take {memory / 2**30:.1f} GiB of memory, and has {len(raw) / 2**20:.0f} MiB",
-            why="it is made of brackets and commas rather than of numbers",
-            fix="give the result.json that `diffeo-probe analyze` wrote",
-            code="result-too-large",
-        )
-    try:
-        result: Result = json.loads(raw.decode("utf-8-sig"), parse_constant=_refuse_constant)
-    except UnicodeDecodeError as error:
-        raise ResultError(
-            f"{path} is not JSON: byte {error.start} is not UTF-8 text",
-            fix="give the result.json that `diffeo-probe analyze` wrote",
-            code="result-not-json",
-        ) from error
-    except json.JSONDecodeError as error:
-        # a file cut short fails at its very end
-        truncated = not raw.strip() or error.pos >= len(error.doc.rstrip()) - 1 or "Unterminated" in error.msg
-        raise ResultError(
-            f"{path} is {'cut short' if truncated else 'not JSON'}: "
-            f"line {error.lineno}, column {error.colno}: {error.msg}",
-            why="the run that wrote it was interrupted, or the copy was" if truncated else None,
-            fix="make it again with `diffeo-probe analyze`",
-            code="result-truncated" if truncated else "result-not-json",
-        ) from error
-    except (ValueError, RecursionError) as error:
-        raise _not_a_result(path, error) from error
-    return result
-
-
-def _memory_of(raw: bytes) -> int:
-    """Return about how many bytes the parsed JSON takes, from its text and its number of values."""
-    # CPython: a small dictionary has 232 bytes, a list 56 and its place in another 8, a number 24 and its place
-    return 2 * len(raw) + 240 * raw.count(b"{") + 64 * raw.count(b"[") + 60 * raw.count(b",")
-
-
-def _not_a_result(path: Path, error: Exception) -> ResultError:
-    return ResultError(
-        f"{path} is not a result: {error}",
-        fix="give the result.json that `diffeo-probe analyze` wrote",
-        code="result-not-json",
-    )
-
-
-def _refuse_constant(name: str) -> None:
-    raise ValueError(f"{name} is not JSON; infinite and undefined numbers are a status")
+    write_whole(Path(path), pieces(result))
 
 
 def _check_version(result: Any) -> None:
@@ -250,19 +171,22 @@ def _check_version(result: Any) -> None:
 def _problems(result: Result) -> Iterator[Problem]:
     """Yield problems lazily, the structural ones first: the later checks rely on the structure."""
     rows = result.get("measurements")
-    by_row = isinstance(rows, list)
-    errors: Iterable[ValidationError] = _validator().iter_errors(
-        {**result, "measurements": []} if by_row else result
-    )
+    around = {**result, "measurements": []} if isinstance(rows, list) else result
+    errors: Iterable[ValidationError] = _validator().iter_errors(around)
     for error in errors:
         yield _place(error.absolute_path), error.message[:300]
     is_surely_valid = _is_surely_a_row()
+    doubtful = []
     for index, row in enumerate(rows if isinstance(rows, list) else []):
         if not is_surely_valid(row):
+            doubtful.append(index)
             for error in _row_validator().iter_errors(row):
                 yield _place(["measurements", index, *error.absolute_path]), error.message[:300]
-    yield from _not_finite(result, "")
+    yield from _not_finite(around, "")
+    for index in doubtful:
+        yield from _not_finite(result["measurements"][index], f"measurements[{index}]")
     yield from _broken_references(result)
+    yield from _broken_rows(result)
     yield from broken_evidence(result)
 
 
@@ -308,19 +232,6 @@ def _broken_references(result: Result) -> Iterator[Problem]:
     labels, names = result["inputs"]["labels"], result["inputs"]["names"]
     if labels is not None and len(labels) != len(names):
         yield "inputs.labels", f"{len(labels)} labels for {len(names)} names"
-    inputs = {None, *names}
-    rows: set[tuple[str, str | None, str]] = set()
-    for index, row in enumerate(result["measurements"]):
-        if row["unit"] not in units:
-            yield f"measurements[{index}].unit", f"{row['unit']!r} is not in units"
-        if row["input"] not in inputs:
-            yield f"measurements[{index}].input", f"{row['input']!r} is not in inputs.names"
-        if row["value"] is None and row["status"] == "ok":
-            yield f"measurements[{index}].value", "status is ok, but there is no value"
-        cell = (row["unit"], row["input"], row["quantity"])
-        if cell in rows:
-            yield f"measurements[{index}]", f"a second row for {cell!r}"
-        rows.add(cell)
     seen: set[tuple[str | None, str]] = set()
     for index, verdict in enumerate(result["verdicts"]):
         key = (verdict["unit"], verdict["map"])
@@ -329,6 +240,40 @@ def _broken_references(result: Result) -> Iterator[Problem]:
         if key in seen:
             yield f"verdicts[{index}]", f"a second verdict for unit {key[0]!r}, map {key[1]!r}"
         seen.add(key)
+
+
+def _broken_rows(result: Result) -> Iterator[Problem]:
+    """Yield measurements of what does not exist, without a value they should have, and those that are there twice."""
+    places = {unit["name"]: place for place, unit in enumerate(result["units"])}
+    inputs = {None: -1} | {name: place for place, name in enumerate(result["inputs"]["names"])}
+    quantities: dict[str, int] = {}
+    columns = tuple(
+        array("q") for _ in range(3)
+    )  # a set of tuples would take half as much memory as the rows
+    for index, row in enumerate(result["measurements"]):
+        unit, name, quantity = row["unit"], row["input"], row["quantity"]
+        if unit not in places:
+            yield f"measurements[{index}].unit", f"{unit!r} is not in units"
+        if name not in inputs:
+            yield f"measurements[{index}].input", f"{name!r} is not in inputs.names"
+        if row["value"] is None and row["status"] == "ok":
+            yield f"measurements[{index}].value", "status is ok, but there is no value"
+        columns[0].append(places.get(unit, -1))
+        columns[1].append(inputs.get(name, -1))
+        columns[2].append(quantities.setdefault(quantity, len(quantities)))
+    second = _first_repeated(np.stack([np.array(column, dtype=np.int64) for column in columns]))
+    if second is not None:
+        row = result["measurements"][second]
+        cell = (row["unit"], row["input"], row["quantity"])
+        yield f"measurements[{second}]", f"a second row for {cell!r}"
+
+
+def _first_repeated(columns: np.ndarray[Any, np.dtype[np.int64]]) -> int | None:
+    """Return the first place of (keys, places) whose keys have all stood at an earlier one, or None."""
+    order = np.lexsort(columns)  # stable: equal ones stay in their order
+    ordered = columns[:, order]
+    again = (ordered[:, 1:] == ordered[:, :-1]).all(axis=0)
+    return int(order[1:][again].min()) if again.any() else None
 
 
 def _place(path: Iterable[str | int]) -> str:

@@ -8,7 +8,7 @@ from resnet_diffeo_probe.analysis import result_size
 from resnet_diffeo_probe.analysis.analyze import analyze
 from resnet_diffeo_probe.analysis.plan import Settings, make_plan
 from resnet_diffeo_probe.analysis.quantities import Budget
-from resnet_diffeo_probe.analysis.result_size import expected_bytes
+from resnet_diffeo_probe.analysis.result_size import ROW_BYTES, expected_rows
 from resnet_diffeo_probe.errors import ConfigurationError
 from resnet_diffeo_probe.units import discover
 
@@ -30,14 +30,14 @@ def test_the_expected_size_is_about_that_of_the_rows(budget, tmp_path):
     table = text[text.index('"measurements": [') : text.index('"verdicts": [')].splitlines()
     rows = [line for line in table if line.startswith("{")]
     assert len(rows) == len(analysis.result["measurements"])  # a row is a line
-    assert 0.5 < sum(map(len, rows)) / expected_bytes(plan, 4) < 1.2
+    assert 0.5 < sum(map(len, rows)) / (ROW_BYTES * expected_rows(plan, 4)) < 1.2
 
 
 def test_too_many_numbers_are_refused_with_how_many_inputs_would_do(monkeypatch):
     x, settings = images(40), Settings(budget=Budget.QUICK, workers=1)
-    monkeypatch.setattr(result_size, "MAX_BYTES", 20_000)
+    monkeypatch.setattr(result_size, "available_memory", lambda: 70_000.0)
     measured = []
-    with pytest.raises(ConfigurationError, match="too many for one") as refused:
+    with pytest.raises(ConfigurationError, match="more than the free memory") as refused:
         analyze(build(), x, settings, progress=measured.append)
     assert measured == []
     fits = int(refused.value.fix.split()[1].rstrip(","))

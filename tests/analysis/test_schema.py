@@ -395,8 +395,8 @@ def test_missing_folder_and_large_files(tmp_path):
         read_result(tmp_path)
     path = tmp_path / "result.json"
     path.write_text(json.dumps(SMALL))
-    with pytest.raises(ResultError, match="too large") as raised:
-        read_result(path, max_bytes=1000)
+    with pytest.raises(ResultError, match=r"would take about .* GiB of memory") as raised:
+        read_result(path, max_memory=1000)
     assert raised.value.code == "result-too-large"
 
 

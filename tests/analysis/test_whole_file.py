@@ -1,6 +1,6 @@
 """A file is there whole or not at all."""
 
-from pathlib import Path
+import resource
 
 import pytest
 
@@ -14,19 +14,33 @@ def test_text_is_written_as_it_is(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["a.txt"]
 
 
-def test_a_failed_write_leaves_the_older_file_and_nothing_else(tmp_path, monkeypatch):
+def test_pieces_are_written_in_their_order(tmp_path):
+    write_whole(tmp_path / "a.txt", (f"{number}\n" for number in range(3)))
+    assert (tmp_path / "a.txt").read_bytes() == b"0\n1\n2\n"
+
+
+def test_a_failed_write_leaves_the_older_file_and_nothing_else(tmp_path):
     target = tmp_path / "a.txt"
     write_whole(target, "old")
-
-    def full(self, text, **_options):
-        self.write_bytes(text[:3].encode())
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(Path, "write_text", full)
-    with pytest.raises(OutputError, match="No space left"):
-        write_whole(target, "new and longer")
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, before[1]))
+    try:
+        with pytest.raises(OutputError, match="File too large"):
+            write_whole(target, ("x" * 1000 for _ in range(5000)))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
     assert target.read_bytes() == b"old"
     assert [path.name for path in tmp_path.iterdir()] == ["a.txt"]
+
+
+def test_an_interrupt_in_the_middle_leaves_nothing_either(tmp_path):
+    def pieces():
+        yield "begun"
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        write_whole(tmp_path / "a.txt", pieces())
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("name", ["no/such/folder/a.txt", "x" * 300, "null\0", "folder"])
