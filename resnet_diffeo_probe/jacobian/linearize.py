@@ -152,7 +152,7 @@ class Linearization:
         Args:
             keep: whether the factors are kept for solves; otherwise a few vectors are solved for along the way.
         """
-        numbers = factor_entries(self.reduced.system(), keep=keep) + self.reduced.store_entries()
+        numbers = factor_entries(self.reduced.system(), keep=keep) + self.reduced.held_numbers()
         return numbers * self.x.element_size()
 
     def factorize(self, *, keep: bool = False) -> JacobianFactorization:

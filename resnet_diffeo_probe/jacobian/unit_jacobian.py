@@ -15,8 +15,10 @@ from resnet_diffeo_probe.errors import UnsupportedUnitError
 from resnet_diffeo_probe.jacobian.block_sparse import SharedBlockMatrix
 from resnet_diffeo_probe.jacobian.block_system import elimination_flops, factor_entries
 from resnet_diffeo_probe.jacobian.chain import BranchChain, dense_chain, read_chain
+from resnet_diffeo_probe.jacobian.compiled_loop import compiled_loop
 from resnet_diffeo_probe.jacobian.layout import CyclicProduct, Layout, choose_layout
 from resnet_diffeo_probe.jacobian.linearize import Linearization
+from resnet_diffeo_probe.jacobian.row_entries import EntryTable
 from resnet_diffeo_probe.jacobian.row_tiles import TileTable
 
 __all__ = ["EliminationEstimate", "UnitJacobian"]
@@ -102,7 +104,7 @@ class UnitJacobian:
             )
         self._products: dict[int, CyclicProduct] = {}
         self._layouts: dict[int, Layout] = {}
-        self._tables: dict[int, TileTable] = {}
+        self._tables: dict[int, EntryTable | TileTable] = {}
 
     def prepare(self) -> None:
         """Build everything that does not depend on an input, so that threads only read it."""
@@ -152,10 +154,16 @@ class UnitJacobian:
             self._layouts[cut] = choose_layout(self.product(cut))
         return self._layouts[cut]
 
-    def table(self, cut: int) -> TileTable:
-        """Return the tiles of R L, from which every input gathers its active part."""
+    def table(self, cut: int) -> EntryTable | TileTable:
+        """Return R L as every input takes its active part from it: the same bits from entries and from tiles."""
         if cut not in self._tables:
-            self._tables[cut] = TileTable(self.product(cut), self.layout(cut))
+            product, layout, loop = self.product(cut), self.layout(cut), compiled_loop()
+            on_cpu = product.factors[0].blocks.device.type == "cpu"
+            self._tables[cut] = (
+                TileTable(product, layout)
+                if loop is None or not on_cpu
+                else EntryTable(product, layout, loop)
+            )
         return self._tables[cut]
 
     def estimate(self, cut: int, active: float = 0.5) -> EliminationEstimate:

@@ -17,9 +17,10 @@ from torch import Tensor
 
 from resnet_diffeo_probe.errors import UnsupportedUnitError
 from resnet_diffeo_probe.finding import Status
-from resnet_diffeo_probe.jacobian import reduction, row_tiles, unit_jacobian
+from resnet_diffeo_probe.jacobian import row_tiles, unit_jacobian
 from resnet_diffeo_probe.jacobian.dense import dense_logdet
 from resnet_diffeo_probe.jacobian.determinant import determinant
+from resnet_diffeo_probe.jacobian.row_entries import EntryTable
 from resnet_diffeo_probe.jacobian.unit_jacobian import UnitJacobian
 
 D = torch.float64
@@ -161,9 +162,28 @@ def test_small_tiles_and_long_indices_change_nothing(
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(row_tiles, "_TILE_ROWS", tile_rows)
         patch.setattr(row_tiles, "_MOVING_TILE_ROWS", tile_rows)
-        patch.setattr(reduction, "_SHORT_INDEX", 0)
+        patch.setattr(row_tiles, "_SHORT_INDEX", 0)
+        patch.setattr(unit_jacobian, "compiled_loop", lambda: None)  # tiles and not entries
         other = UnitJacobian(unit).at(lin.x)
         torch.testing.assert_close(other.reduced.system().dense(), whole, rtol=1e-14, atol=1e-14)
+
+
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(seed=st.integers(0, 2**31))
+def test_entries_and_tiles_give_the_same_bits(unit_of: Callable[..., Any], seed: int) -> None:
+    pytest.importorskip("numba", reason="the extra 'fast' is not installed")
+    draw = Draw(seed)
+    unit = unit_of(*random_branch(draw))
+    x = draw.tensor(*unit.input_shape)
+    entries = UnitJacobian(unit)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(unit_jacobian, "compiled_loop", lambda: None)
+        tiles = UnitJacobian(unit)
+        by_tiles = tiles.at(x).reduced.system().dense()
+        assert isinstance(tiles.table(tiles.at(x).reduced.product.cut), row_tiles.TileTable)
+    reduced = entries.at(x).reduced
+    assert isinstance(entries.table(reduced.product.cut), EntryTable)
+    assert torch.equal(reduced.system().dense(), by_tiles)
 
 
 def relu_unit(unit_of: Callable[..., Any], shift: float, weight: float = -0.8) -> Any:
