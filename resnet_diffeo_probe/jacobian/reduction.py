@@ -53,6 +53,10 @@ class ReducedMatrix:
         diagonals: for each stage (1-based keys) its local derivative at the input, (P, C) or (P, C, C) blocks; key 0,
             the unit's own input, is all ones and may be absent.
         table: gives the entries of R L; asked for once the blocks are.
+
+    Attributes:
+        active: the coordinates in A.
+        diagonals: as given.
     """
 
     def __init__(
@@ -63,45 +67,50 @@ class ReducedMatrix:
         table: Callable[[], Table],
     ) -> None:
         self.product, self.layout = product, layout
-        self._diagonals, self._give_table = diagonals, table
+        self.diagonals, self._give_table = diagonals, table
         blocks = product.factors[0].blocks
         self.dtype, self.device = blocks.dtype, blocks.device
         own = diagonals.get(product.cut)
         if own is None:
             own = torch.ones(product.pixels, product.channels, dtype=self.dtype, device=self.device)
-        self._active = ActiveCoordinates(own, layout)
+        self.active = ActiveCoordinates(own, layout)
         self._grouping, self.cost = layout.cheapest(self.row_sizes)
 
     @property
     def order(self) -> int:
         """Number of active coordinates."""
-        return self._active.order
+        return self.active.order
 
     @property
     def row_sizes(self) -> IntArray:
         """(rows,) active coordinates of each image row."""
-        return self._active.row_sizes
+        return self.active.row_sizes
 
     @property
     def per_group(self) -> int:
         """How many image rows are eliminated together."""
         return self._grouping.per_group
 
+    @property
+    def table(self) -> Table:
+        """R L, shared by all inputs of the unit."""
+        return self._give_table()
+
     @cached_property
     def _gather(self) -> Gather:
-        return self._give_table().gather(self._active, self._diagonals)
+        return self.table.gather(self.active, self.diagonals)
 
     def active_index(self) -> Tensor:
         """Return (order,) positions of the active coordinates in a (P·C,) vector, pixel first, in elimination order."""
-        return self._active.index
+        return self.active.index
 
     def own_derivatives(self) -> Tensor:
         """Return (order,) D_A, in elimination order."""
-        return self._active.derivatives
+        return self.active.derivatives
 
     def held_numbers(self, grouping: Grouping | None = None) -> int:
         """Return how many numbers of R L are held at a time, image rows grouped as by `system`."""
-        return self._give_table().held_numbers((grouping or self._grouping).per_group)
+        return self.table.held_numbers((grouping or self._grouping).per_group)
 
     def system(self, grouping: Grouping | None = None) -> BlockSystem:
         """Return the matrix for elimination.
