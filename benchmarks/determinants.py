@@ -9,25 +9,20 @@ Times are medians; the figures that count are the ratios. Units of ImageNet size
 
 from __future__ import annotations
 
-import argparse
-import json
 import statistics
 import time
 import warnings
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import torch
-from environment import environment, gemm_seconds
+from environment import environment, gemm_seconds, publish
+from networks import Trained, network_options, trained
 
 from resnet_diffeo_probe.analysis.analyze import analyze
 from resnet_diffeo_probe.analysis.plan import Settings
 from resnet_diffeo_probe.analysis.quantities import Budget
-from resnet_diffeo_probe.inputs import Inputs, Preprocessing, read_inputs
 from resnet_diffeo_probe.jacobian import UnitJacobian, determinant
-from resnet_diffeo_probe.models import LoadedModel, load
-from resnet_diffeo_probe.units import discover
 
 
 def median_seconds(run: Callable[[], Any], repeats: int) -> float:
@@ -40,12 +35,11 @@ def median_seconds(run: Callable[[], Any], repeats: int) -> float:
     return statistics.median(times)
 
 
-def against_dense(model: LoadedModel, inputs: Inputs, unit_name: str) -> dict[str, Any]:
+def against_dense(network: Trained, unit_name: str) -> dict[str, Any]:
     """Compare one unit at one input with the dense Jacobian."""
-    found = discover(model.module, inputs.tensor[:1]).to(dtype=torch.float64)
-    _, seen = found.run(inputs.tensor[:1].double())
-    unit = next(u for u in found.units if u.name == unit_name)
-    x = seen[unit_name].input
+    _, at = next(network.unit_inputs())
+    unit = next(u for u in network.units if u.name == unit_name)
+    x = at[unit_name]
     jacobian = UnitJacobian(unit)
     jacobian.prepare()
     fast = determinant(jacobian.at(x))
@@ -71,14 +65,14 @@ def against_dense(model: LoadedModel, inputs: Inputs, unit_name: str) -> dict[st
     }
 
 
-def whole_network(model: LoadedModel, inputs: Inputs, gemm: float) -> dict[str, Any]:
+def whole_network(network: Trained, gemm: float) -> dict[str, Any]:
     """Time sign and log|det| of every identity unit on every image."""
     settings = Settings(budget=Budget.QUICK, measures=("sign", "logabsdet", "sign_margin"))
     started = time.perf_counter()
-    analysis = analyze(model, inputs, settings)
+    analysis = analyze(network.model, network.inputs, settings)
     seconds = time.perf_counter() - started
     return {
-        "images": len(inputs.names),
+        "images": len(network.inputs.names),
         "units": sum(u["status"] == "complete" for u in analysis.result["units"]),
         "seconds": seconds,
         "seconds_over_gemm": seconds / gemm,
@@ -88,33 +82,18 @@ def whole_network(model: LoadedModel, inputs: Inputs, gemm: float) -> dict[str, 
 
 def main() -> None:
     """Run the comparisons and print them as JSON."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--weights", type=Path, required=True)
-    parser.add_argument("--images", type=Path, required=True)
-    parser.add_argument("--count", type=int, default=100)
+    parser = network_options(__doc__, count=100)
     parser.add_argument("--unit", default="layer3.1")
-    parser.add_argument("--out", type=Path)
     options = parser.parse_args()
-    model = load(options.weights)
-    # the statistics that the shared CIFAR weights were trained with
-    preprocessing = Preprocessing(mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225), size=32)
-    inputs = read_inputs(
-        options.images, count=options.count, preprocessing=preprocessing, shape=model.input_shape
-    )
+    network = trained(options)
     gemm = gemm_seconds()
     result = {
         "environment": environment(),
         "gemm_4096_float64_seconds": gemm,
-        "against_dense": against_dense(model, inputs, options.unit),
-        "whole_network": whole_network(model, inputs, gemm),
+        "against_dense": against_dense(network, options.unit),
+        "whole_network": whole_network(network, gemm),
     }
-    text = json.dumps(result, indent=1)
-    print(text)
-    if options.out is not None:
-        options.out.parent.mkdir(parents=True, exist_ok=True)
-        options.out.write_text(text + "\n", encoding="utf-8")
+    publish(result, options.out)
 
 
 if __name__ == "__main__":

@@ -1,11 +1,14 @@
-"""What a measurement was made with, and the yardstick of this machine: one 4096³ float64 matrix product."""
+"""What a measurement was made with, how it is timed and kept, and the yardstick: one 4096³ float64 matrix product."""
 
 from __future__ import annotations
 
+import json
 import os
 import platform
 import statistics
 import time
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,7 +16,7 @@ import scipy
 import torch
 import torchvision
 
-__all__ = ["environment", "gemm_seconds", "gemm_times"]
+__all__ = ["environment", "gemm_seconds", "gemm_times", "least_seconds", "publish", "write_result"]
 
 
 def environment() -> dict[str, Any]:
@@ -46,3 +49,29 @@ def gemm_times(repeats: int) -> list[tuple[float, float]]:
         torch.mm(a, a)
         times.append((time.perf_counter() - started, time.process_time() - busy))
     return times
+
+
+def least_seconds(
+    run: Callable[[], Any], repeats: int, clock: Callable[[], float] = time.perf_counter
+) -> float:
+    """Return the smallest time of a few runs, by the wall unless another clock is given."""
+    times = []
+    for _ in range(repeats):
+        started = clock()
+        run()
+        times.append(clock() - started)
+    return min(times)
+
+
+def publish(result: dict[str, Any], out: Path | None) -> None:
+    """Print a result with its rows counted only, and write all of it where a file is named."""
+    shown = {key: len(value) if key == "rows" else value for key, value in result.items()}
+    print(json.dumps(shown, indent=1))
+    write_result(result, out)
+
+
+def write_result(result: dict[str, Any], out: Path | None) -> None:
+    """Write a result as JSON where a file is named."""
+    if out is not None:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        out.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")

@@ -1,20 +1,21 @@
-"""Estimators beside the exact log|det J| on every identity unit of a ResNet, and the metric pulled back to the pixels.
+r"""Estimators beside the exact log|det J| on every identity unit of a ResNet, and the metric pulled back to the pixels.
 
-Usage: python benchmarks/estimators.py --weights WEIGHTS --images FOLDER [--pullback] [--save RESULT.json]
+    python benchmarks/estimators.py --weights resnet20.th --images cifar10/ --pullback \
+        --out benchmarks/results/estimators.json
+
+At the first of `--count` images.
 """
 
 from __future__ import annotations
 
-import argparse
 import json
-import platform
 import time
-from pathlib import Path
 from typing import Any
 
 import torch
+from environment import environment, write_result
+from networks import network_options, trained
 
-from resnet_diffeo_probe.inputs import Preprocessing, read_inputs
 from resnet_diffeo_probe.jacobian import UnitJacobian
 from resnet_diffeo_probe.jacobian.estimators import (
     branch_map,
@@ -25,10 +26,8 @@ from resnet_diffeo_probe.jacobian.estimators import (
 from resnet_diffeo_probe.jacobian.estimators.power_series import series_samples
 from resnet_diffeo_probe.jacobian.pullback import pushed_tangents
 from resnet_diffeo_probe.jacobian.rectangular import findings_of_matrix
-from resnet_diffeo_probe.models import load
-from resnet_diffeo_probe.units import Discovery, discover
+from resnet_diffeo_probe.units import Discovery
 
-_CIFAR = Preprocessing(mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225), size=32)
 _TERMS = 10
 _STEPS = (32, 128)
 
@@ -86,40 +85,21 @@ def pullback_rows(network: Discovery, x: torch.Tensor) -> list[dict[str, Any]]:
 
 def main() -> None:
     """Print one line for each unit."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--weights", type=Path, required=True)
-    parser.add_argument("--images", type=Path, required=True)
+    parser = network_options(__doc__, count=1)
     parser.add_argument(
         "--pullback", action="store_true", help="also the metric of all pixels at every depth"
     )
-    parser.add_argument("--save", type=Path)
     options = parser.parse_args()
-    loaded = load(options.weights)
-    inputs = read_inputs(str(options.images), count=1, preprocessing=_CIFAR, shape=loaded.input_shape)
-    x = inputs.tensor.double()
-    network = discover(loaded.module, inputs.tensor).to(dtype=torch.float64)
-    _, seen = network.run(x)
+    network = trained(options)
+    image, at = next(network.unit_inputs())
     rows = []
     for unit in network.units:
-        if unit.preserves_dimension:
-            rows.append(unit_row(unit, seen[unit.name].input))
-            print(json.dumps(rows[-1]), flush=True)
-    depths = pullback_rows(network, x) if options.pullback else []
-    if options.save:
-        environment = {
-            "python": platform.python_version(),
-            "torch": str(torch.__version__),
-            "machine": platform.machine(),
-            "threads": torch.get_num_threads(),
-        }
-        options.save.parent.mkdir(parents=True, exist_ok=True)
-        result = {
-            "environment": environment,
-            "image": inputs.names[0],
-            "units": rows,
-            "pullback": depths,
-        }
-        options.save.write_text(json.dumps(result, indent=1) + "\n")
+        rows.append(unit_row(unit, at[unit.name]))
+        print(json.dumps(rows[-1]), flush=True)
+    x = network.inputs.tensor[:1].double()
+    depths = pullback_rows(network.discovery, x) if options.pullback else []
+    result = {"environment": environment(), "image": image, "units": rows, "pullback": depths}
+    write_result(result, options.out)
 
 
 if __name__ == "__main__":

@@ -1,23 +1,83 @@
-"""Networks of torchvision with random weights and honest batch-norm statistics, for measurements of size and speed.
+"""The networks that are measured: trained ones from files, and torchvision's with random weights.
 
-Trained ImageNet weights are not part of this repository. With freshly made batch norms a random network's activations
-grow or die with depth, and with them the share of active units that decides what an elimination costs. So one batch of
-images goes through in training mode first: every batch norm then holds the mean and variance of what it really meets,
-as in a trained network, and about half of the units are active.
+A trained network is given as `--weights` and its images as `--images`, as CIFAR's are. Trained ImageNet weights are not
+part of this repository. With freshly made batch norms a random network's activations grow or die with depth, and with
+them the share of active units that decides what an elimination costs. So one batch of images goes through in training
+mode first: every batch norm then holds the mean and variance of what it really meets, as in a trained network, and
+about half of the units are active.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import argparse
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
+from resnet_diffeo_probe.inputs import Inputs, Preprocessing, read_inputs
+from resnet_diffeo_probe.models import LoadedModel, load
 from resnet_diffeo_probe.units import Discovery, ResidualUnit, discover
 
-__all__ = ["calibrate", "images", "unit_inputs"]
+__all__ = ["Trained", "calibrate", "images", "network_options", "trained", "unit_inputs"]
+
+# the statistics that the usual CIFAR weights were trained with
+_CIFAR = Preprocessing(mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225), size=32)
 
 _CALIBRATION_IMAGES = 4
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A trained network with its images.
+
+    Attributes:
+        model: as the file was read, in its own arithmetic.
+        inputs: preprocessed images.
+        discovery: of the network in float64.
+    """
+
+    model: LoadedModel
+    inputs: Inputs
+    discovery: Discovery
+
+    @property
+    def units(self) -> list[ResidualUnit]:
+        """The identity units, in network order, in float64."""
+        return [unit for unit in self.discovery.units if unit.preserves_dimension]
+
+    def unit_inputs(self) -> Iterator[tuple[str, dict[str, Tensor]]]:
+        """Yield each image's name and the inputs (1, *shape) of all units at it, by unit, in float64."""
+        for index, name in enumerate(self.inputs.names):
+            _, seen = self.discovery.run(self.inputs.tensor[index : index + 1].double())
+            yield name, {unit: activation.input for unit, activation in seen.items()}
+
+
+def network_options(description: str | None, *, count: int) -> argparse.ArgumentParser:
+    """Return a parser of `--weights`, `--images`, `--count` and `--out`.
+
+    Args:
+        description: the docstring of the benchmark.
+        count: how many images it takes unless told.
+    """
+    parser = argparse.ArgumentParser(
+        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--weights", type=Path, required=True, help="a CIFAR network")
+    parser.add_argument("--images", type=Path, required=True, help="a folder of CIFAR images")
+    parser.add_argument("--count", type=int, default=count, help=f"images ({count})")
+    parser.add_argument("--out", type=Path, help="JSON file for all rows")
+    return parser
+
+
+def trained(options: argparse.Namespace) -> Trained:
+    """Load what `network_options` names."""
+    model = load(options.weights)
+    inputs = read_inputs(options.images, count=options.count, preprocessing=_CIFAR, shape=model.input_shape)
+    discovery = discover(model.module, inputs.tensor[:1]).to(dtype=torch.float64)
+    return Trained(model, inputs, discovery)
 
 
 def images(count: int, size: int, *, seed: int = 0, channels: int = 3) -> Tensor:

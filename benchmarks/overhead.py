@@ -9,37 +9,20 @@ prepares once for all inputs is given beside it. The share that counts: all but 
 
 from __future__ import annotations
 
-import argparse
-import json
 import statistics
 import time
-from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import torch
 import torchvision
-from environment import environment, gemm_seconds
-from networks import unit_inputs
+from environment import environment, gemm_seconds, least_seconds, publish
+from networks import network_options, trained, unit_inputs
 from superlu import assembled
 from torch import Tensor
 
-from resnet_diffeo_probe.inputs import Preprocessing, read_inputs
 from resnet_diffeo_probe.jacobian import UnitJacobian
 from resnet_diffeo_probe.jacobian.block_system import BlockSystem
 from resnet_diffeo_probe.jacobian.elimination import factorize
-from resnet_diffeo_probe.models import load
-from resnet_diffeo_probe.units import discover
-
-
-def least_seconds(run: Callable[[], Any], repeats: int) -> float:
-    """Return the smallest wall time of a few runs."""
-    times = []
-    for _ in range(repeats):
-        started = time.perf_counter()
-        run()
-        times.append(time.perf_counter() - started)
-    return min(times)
 
 
 def gather(system: BlockSystem) -> None:
@@ -78,31 +61,18 @@ def parts(jacobian: UnitJacobian, x: Tensor, repeats: int) -> dict[str, Any]:
 
 def main() -> None:
     """Time all units and print JSON."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--weights", type=Path, required=True)
-    parser.add_argument("--images", type=Path, required=True)
-    parser.add_argument("--count", type=int, default=3)
+    parser = network_options(__doc__, count=3)
     parser.add_argument("--repeats", type=int, default=9)
     parser.add_argument("--imagenet", nargs="*", default=["layer2.1", "layer3.1", "layer4.1"])
-    parser.add_argument("--out", type=Path)
     options = parser.parse_args()
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
-    model = load(options.weights)
-    preprocessing = Preprocessing(mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225), size=32)
-    inputs = read_inputs(
-        options.images, count=options.count, preprocessing=preprocessing, shape=model.input_shape
-    )
-    found = discover(model.module, inputs.tensor[:1]).to(dtype=torch.float64)
+    network = trained(options)
     rows = []
-    for index, name in enumerate(inputs.names):
-        _, seen = found.run(inputs.tensor[index : index + 1].double())
+    for name, at in network.unit_inputs():
         rows += [
-            {"image": name} | parts(UnitJacobian(u), seen[u.name].input, options.repeats)
-            for u in found.units
-            if u.preserves_dimension
+            {"image": name} | parts(UnitJacobian(unit), at[unit.name], options.repeats)
+            for unit in network.units
         ]
     torch.set_num_threads(threads)
     _, units = unit_inputs(lambda: torchvision.models.resnet18(weights=None), 224)
@@ -119,9 +89,7 @@ def main() -> None:
         "median_overhead_over_elimination_by_n": medians,
         "rows": rows,
     }
-    print(json.dumps(result | {"rows": len(rows)}, indent=1))
-    if options.out is not None:
-        options.out.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    publish(result, options.out)
 
 
 if __name__ == "__main__":

@@ -11,13 +11,8 @@ it is not, where the figure says so. SuperLU has one thread whatever is allowed;
 
 from __future__ import annotations
 
-import argparse
-import json
 import statistics
-import time
-from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -25,31 +20,19 @@ import numpy.typing as npt
 import scipy.sparse
 import scipy.sparse.csgraph
 import torch
-from environment import environment, gemm_seconds
+from environment import environment, gemm_seconds, least_seconds, publish
+from networks import network_options, trained
 from scipy.sparse.linalg import splu
 from threadpoolctl import threadpool_limits
 from torch import Tensor
 
-from resnet_diffeo_probe.inputs import Preprocessing, read_inputs
 from resnet_diffeo_probe.jacobian import UnitJacobian
 from resnet_diffeo_probe.jacobian.block_system import BlockSystem
 from resnet_diffeo_probe.jacobian.elimination import factorize
-from resnet_diffeo_probe.models import load
-from resnet_diffeo_probe.units import discover
 
 # A dense LU of more than this takes minutes and has nothing to tell.
 DENSE_ORDER = 4000
 ORDERINGS = ("COLAMD", "MMD_AT_PLUS_A", "NATURAL")
-
-
-def least_seconds(run: Callable[[], Any], repeats: int) -> float:
-    """Return the smallest wall time of a few runs."""
-    times = []
-    for _ in range(repeats):
-        started = time.perf_counter()
-        run()
-        times.append(time.perf_counter() - started)
-    return min(times)
 
 
 def assembled(system: BlockSystem) -> BlockSystem:
@@ -137,31 +120,19 @@ def medians(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 def main() -> None:
     """Compare all identity units at several images and print JSON."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--weights", type=Path, required=True)
-    parser.add_argument("--images", type=Path, required=True)
-    parser.add_argument("--count", type=int, default=3)
+    parser = network_options(__doc__, count=3)
     parser.add_argument("--repeats", type=int, default=7)
-    parser.add_argument("--out", type=Path)
     options = parser.parse_args()
-    model = load(options.weights)
-    preprocessing = Preprocessing(mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225), size=32)
-    inputs = read_inputs(
-        options.images, count=options.count, preprocessing=preprocessing, shape=model.input_shape
-    )
-    found = discover(model.module, inputs.tensor[:1]).to(dtype=torch.float64)
-    jacobians = [UnitJacobian(u) for u in found.units if u.preserves_dimension]
+    network = trained(options)
+    jacobians = [UnitJacobian(unit) for unit in network.units]
     around, rows, gemm = environment(), [], {}
     for threads in sorted({1, torch.get_num_threads()}):
         torch.set_num_threads(threads)
         gemm[threads] = gemm_seconds()
         with threadpool_limits(threads):
-            for index, name in enumerate(inputs.names):
-                _, seen = found.run(inputs.tensor[index : index + 1].double())
+            for name, at in network.unit_inputs():
                 rows += [
-                    {"image": name} | compare(jacobian, seen[jacobian.name].input, options.repeats)
+                    {"image": name} | compare(jacobian, at[jacobian.name], options.repeats)
                     for jacobian in jacobians
                 ]
     result = {
@@ -170,10 +141,7 @@ def main() -> None:
         "medians": medians(rows),
         "rows": rows,
     }
-    text = json.dumps(result, indent=1)
-    print(json.dumps(result | {"rows": len(rows)}, indent=1))
-    if options.out is not None:
-        options.out.write_text(text + "\n", encoding="utf-8")
+    publish(result, options.out)
 
 
 if __name__ == "__main__":
