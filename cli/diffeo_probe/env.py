@@ -21,7 +21,7 @@ from resnet_diffeo_probe import __version__
 __all__ = ["env", "environment"]
 
 #: What is found and used where it is installed.
-_OPTIONAL = ("pandas", "timm", "transformers", "distributed", "dask-jobqueue")
+_OPTIONAL = ("numba", "pandas", "timm", "transformers", "distributed", "dask-jobqueue")
 _VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "CUDA_VISIBLE_DEVICES")
 
 
