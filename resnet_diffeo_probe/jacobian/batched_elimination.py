@@ -29,6 +29,7 @@ from resnet_diffeo_probe.jacobian.block_sparse import IntArray, on_device
 from resnet_diffeo_probe.jacobian.block_system import BlockSystem, front_members, starts_of
 from resnet_diffeo_probe.jacobian.elimination import is_nearly_singular
 from resnet_diffeo_probe.jacobian.front import Front
+from resnet_diffeo_probe.jacobian.pivots import PivotLogdet, PivotRecord
 
 __all__ = ["PaddedBatch", "factorize_together_and_solve_transpose", "padded_together"]
 
@@ -106,7 +107,7 @@ def factorize_together_and_solve_transpose(
     x = rights[0].new_zeros(len(rights) * order, rights[0].shape[1])
     x[place] = torch.cat(list(rights))
     x = x.view(len(rights), order, rights[0].shape[1])
-    pivots = _PivotRecord(batch)
+    pivots = _BatchedPivots(batch)
     steps: list[list[Step]] = [[] for _ in rights]
     kept: list[tuple[Tensor, slice, Ranges]] = []
     front = Front(system)
@@ -133,9 +134,14 @@ def factorize_together_and_solve_transpose(
         x[:, rows] -= left.mT @ gather(x, ahead)
     solved = x.flatten(0, 1)[place].split([right.shape[0] for right in rights])
     return [
-        None if found is None else (BlockFactorization(*found, tuple(its_steps) if keep else None), each)
-        for found, its_steps, each in zip(pivots.slogdets(), steps, solved, strict=True)
+        None if logdet is None else (_factorization(logdet, its_steps if keep else None), each)
+        for logdet, its_steps, each in zip(pivots.logdets(), steps, solved, strict=True)
     ]
+
+
+def _factorization(logdet: PivotLogdet, steps: Sequence[Step] | None) -> BlockFactorization:
+    kept = None if steps is None else tuple(steps)
+    return BlockFactorization(logdet.sign, logdet.logabsdet, kept, logdet.rounding)
 
 
 def _step_of(
@@ -161,7 +167,7 @@ def _step_of(
     )
 
 
-class _PivotRecord:
+class _BatchedPivots:
     """Diagonals and row swaps of all LUs of a batch; read once at the end, so that a GPU is not waited for."""
 
     def __init__(self, batch: PaddedBatch) -> None:
@@ -175,29 +181,28 @@ class _PivotRecord:
         self._diagonals.append(lu.diagonal(dim1=-2, dim2=-1).clone())
         self._swaps.append(swaps != rows)
 
-    def slogdets(self) -> list[tuple[int, float] | None]:
+    def logdets(self) -> list[PivotLogdet | None]:
         """Return sign and log|det| of each matrix, None where it is to be eliminated alone."""
+        system, count = self._batch.system, len(self._batch.sizes)
         if not self._diagonals:
-            return [(1, 0.0)] * len(self._batch.sizes)
+            return [PivotRecord().logdet()] * count
         # it is here that a GPU is waited for
         diagonals, swaps = torch.cat(self._diagonals, 1).cpu(), torch.cat(self._swaps, 1).cpu()
-        return [self._slogdet(*pivots) for pivots in zip(self._batch.sizes, diagonals, swaps, strict=True)]
-
-    def _slogdet(self, sizes: IntArray, diagonal: Tensor, swaps: Tensor) -> tuple[int, float] | None:
-        system = self._batch.system
-        last = [not members for members in front_members(system)]
-        blocks = [
-            diagonal[start : start + size]
-            for start, size in zip(starts_of(system.sizes), sizes.tolist(), strict=False)
-        ]
-        if any(_leaves(block, may_wait=not alone) for block, alone in zip(blocks, last, strict=True)):
-            return None
-        # the pivots of the padding are ones, and never swapped
-        odd = int((diagonal < 0).sum()) + int(swaps.sum())
-        return (-1 if odd % 2 else 1), float(diagonal.double().abs().log().sum())
+        starts, may_wait = starts_of(system.sizes)[:-1], [bool(ahead) for ahead in front_members(system)]
+        found: list[PivotLogdet | None] = []
+        for sizes, diagonal, swapped in zip(self._batch.sizes.tolist(), diagonals, swaps, strict=True):
+            blocks = [diagonal[at : at + size] for at, size in zip(starts, sizes, strict=True)]
+            if any(_leaves(block, waits) for block, waits in zip(blocks, may_wait, strict=True)):
+                found.append(None)
+                continue
+            record = PivotRecord()
+            # the pivots of the padding are ones, and never swapped
+            record.add_pivots(diagonal, swapped)
+            found.append(record.logdet())
+        return found
 
 
-def _leaves(pivots: Tensor, *, may_wait: bool) -> bool:
+def _leaves(pivots: Tensor, may_wait: bool) -> bool:
     """Return whether a block with these pivots is not for a batch.
 
     Args:

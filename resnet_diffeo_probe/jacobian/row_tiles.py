@@ -90,6 +90,11 @@ class TileTable:
         """Return how many numbers are held while so many image rows are eliminated together."""
         return self.largest_store * (1 if self._store is not None else 1 + image_rows)
 
+    @property
+    def is_static(self) -> bool:
+        """Whether the product is the same at all inputs, and one store serves them all."""
+        return self._store is not None
+
     def tiles(self, a: int, b: int) -> list[Tile]:
         """Return the tiles between two image rows."""
         return self._tiles.get((a, b), [])

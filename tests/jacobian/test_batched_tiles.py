@@ -1,0 +1,77 @@
+"""Blocks gathered for several inputs at once are those that each input gathers by itself, to the bit."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from resnet_diffeo_probe.jacobian import UnitJacobian, batched_tiles
+from resnet_diffeo_probe.jacobian.batched_elimination import padded_together
+from resnet_diffeo_probe.jacobian.batched_tiles import gathered_numbers, gathered_together
+from resnet_diffeo_probe.jacobian.layout import Layout
+from resnet_diffeo_probe.jacobian.reduction import ReducedMatrix
+from resnet_diffeo_probe.jacobian.row_tiles import TileTable
+
+from .test_batched_determinant import BRANCHES, inputs
+
+UnitOf = Callable[..., Any]
+
+
+def reduced_of(unit: Any, points: list[Tensor], cut: int) -> list[ReducedMatrix]:
+    """The reduced matrices at a cut, taken from tiles whatever this machine would take them from."""
+    jacobian = UnitJacobian(unit)
+    table = TileTable(jacobian.product(cut), jacobian.layout(cut))
+    found = []
+    for x in points:
+        lin = jacobian.at(x)
+        diagonals = {
+            j: d[0].reshape(d.shape[1], -1).mT.contiguous() if d.dim() != 3 or d.shape[1] != d.shape[2] else d
+            for j, d in enumerate(lin.derivatives, 1)
+        }
+        found.append(ReducedMatrix(jacobian.product(cut), jacobian.layout(cut), diagonals, lambda: table))
+    return found
+
+
+def cuts(unit_of: UnitOf, name: str) -> tuple[int, ...]:
+    return UnitJacobian(unit_of(*BRANCHES[name])).cuts
+
+
+@pytest.mark.parametrize("short", [True, False])
+@pytest.mark.parametrize("name", ["basic", "bottleneck, two activations", "circular", "one axis"])
+def test_every_block_in_every_grouping(
+    unit_of: UnitOf, name: str, short: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not short:
+        monkeypatch.setattr(batched_tiles, "_SHORT_INDEX", 0)
+    operations, shape = BRANCHES[name]
+    static = []
+    for cut in cuts(unit_of, name):
+        reduced = reduced_of(unit_of(operations, shape), inputs(shape), cut)
+        layout: Layout = reduced[0].layout
+        table = reduced[0].table
+        assert isinstance(table, TileTable)
+        static.append(table.is_static)
+        for grouping in layout.groupings:
+            together = gathered_together(reduced, grouping)
+            honest = padded_together([each.system(grouping) for each in reduced])
+            assert (together.sizes == honest.sizes).all()
+            assert together.system.sizes == honest.system.sizes
+            assert torch.equal(together.system.dense(), honest.system.dense())
+            assert gathered_numbers(reduced, grouping) > 0
+    if name == "bottleneck, two activations":
+        assert set(static) == {False}
+    if name == "basic":
+        assert True in static
+
+
+def test_small_tiles_and_many_of_them(unit_of: UnitOf, monkeypatch: pytest.MonkeyPatch) -> None:
+    from resnet_diffeo_probe.jacobian import row_tiles
+
+    monkeypatch.setattr(row_tiles, "_TILE_ROWS", 4)
+    monkeypatch.setattr(row_tiles, "_MOVING_TILE_ROWS", 4)
+    for name in ("basic", "bottleneck, two activations"):
+        test_every_block_in_every_grouping(unit_of, name, True, monkeypatch)
