@@ -115,7 +115,7 @@ def logdet_by_power_series(
 
     Returns:
         An estimate with a 95 % interval that holds the rest of the series; without a value, `NOT_APPLICABLE` where the
-        spectral radius of J_F is at least one, `NOT_RUN` where it was not seen to be smaller.
+        spectral radius of J_F is at least one, `NOT_CONVERGED` where it was not seen to be smaller.
 
     Raises:
         ValueError: fewer than two probes, of a matrix that needs more than one.
@@ -133,7 +133,7 @@ def logdet_by_power_series(
                 Evidence.NOT_APPLICABLE,
             )
         return Finding.missing(
-            Status.NOT_RUN,
+            Status.NOT_CONVERGED,
             f"the spectral radius of J_F was not seen to be below one (no power up to {_POWERS[-1]} contracts), so "
             "the power series of log(I + J_F) may diverge",
         )
