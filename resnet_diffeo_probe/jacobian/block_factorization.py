@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -42,11 +43,14 @@ class BlockFactorization:
         sign: −1, 0 or +1; 0 where the last pivots are exactly zero.
         logabsdet: log|det|, minus infinity where sign is 0.
         steps: the factors for solves, None if they were not kept.
+        logabsdet_rounding: bound of the error of `logabsdet` as a sum of logarithms, for the pivots as they are;
+            infinite where it is not known.
     """
 
     sign: int
     logabsdet: float
     steps: tuple[Step, ...] | None
+    logabsdet_rounding: float = math.inf
 
     def solve(self, right: Tensor, *, transpose: bool = False) -> Tensor:
         """Return M⁻¹ b, or M⁻ᵀ b.

@@ -1,9 +1,9 @@
-"""Sign and log|det| of a unit's Jacobian with the evidence that the sign can be trusted.
+"""Sign and log|det| of a unit's Jacobian, with the evidence that the sign can be trusted and bounds of the logarithm.
 
-The computed sign is the exact sign of a nearby matrix. It is the sign of J as well if J stays non-singular on the
-way from one to the other, which holds when R = I − (J⁻¹ as computed)·J has a norm below one. ‖Rᵀ‖ is bounded with
-random vectors, and Jᵀ u is taken by automatic differentiation of the unit's own branch: the check shares no code
-with the elimination, so a mistake in reading the branch shows as a large margin and not as a wrong sign.
+What elimination computes is the exact determinant of a nearby matrix. How far that is from J is checked with random
+vectors (`check.py`): the sign is that of J where the margin is below one, and log|det J| lies in its interval. The
+check goes through the unit's own branch by automatic differentiation and shares no code with the elimination, so a
+mistake in reading the branch shows as a large margin and a wide interval, and not as a wrong number.
 """
 
 from __future__ import annotations
@@ -11,19 +11,16 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-import torch
-from torch import Tensor
-
 from resnet_diffeo_probe.finding import Evidence, Finding, Status
+from resnet_diffeo_probe.jacobian.check import Check, checked, probes_of, right_hand_sides
+from resnet_diffeo_probe.jacobian.elimination import factorize, factorize_and_solve_transpose
 from resnet_diffeo_probe.jacobian.factorization import JacobianFactorization
 from resnet_diffeo_probe.jacobian.linearize import Linearization
 
-__all__ = ["Determinant", "concluded", "determinant", "probes_of", "residual_bound"]
+__all__ = ["Determinant", "concluded", "determinant"]
 
-# For a Gaussian v, ‖R v‖ ≥ ‖R‖₂ |g| with g standard normal, and P(|g| < c) < 0.8 c. With k independent vectors the
-# largest ‖R v‖ / c bounds ‖R‖₂ except with probability (0.8 c)^k (Dixon, SIAM J. Numer. Anal. 20, 1983).
-_PROBES = 4
-_QUANTILE = 0.0118  # four probes: the bound fails with probability below 8e-9
+#: Half of the interval of log|det|, relative to max(1, |log|det||), from which on it is said how wide it is.
+_WIDE = 1e-6
 
 
 @dataclass(frozen=True)
@@ -32,8 +29,10 @@ class Determinant:
 
     Attributes:
         sign: −1, 0, +1; `UNDETERMINED` where the margin is not below one, `ON_KINK` where the input lies on a kink.
-        logabsdet: natural logarithm; `SINGULAR` where det J = 0.
-        margin: upper bound (it fails with probability below 1e-8) of ‖I − J⁻¹·J‖₂; the sign is certain below one.
+        logabsdet: natural logarithm, with an interval that fails with a probability below 1e-8; `UNDETERMINED`, with
+            the value that was computed, where the margin is not below one; `SINGULAR` where det J = 0.
+        margin: upper bound (it fails with a probability below 1e-8) of the norms that `check` speaks of; the sign is
+            certain below one.
         factorization: for solves, if its factors were kept; None where J is singular.
     """
 
@@ -44,28 +43,38 @@ class Determinant:
 
 
 def determinant(lin: Linearization, *, seed: int = 0, keep: bool = True) -> Determinant:
-    """Compute sign and log|det| of J exactly and check the sign.
+    """Compute sign and log|det| of J by a direct method, check the sign and bound the error of the logarithm.
 
     Args:
         lin: the unit at an input.
         seed: of the random vectors of the check.
         keep: keep the factors for solves. Without, less than half of their memory is needed (`factor_bytes`).
     """
+    probes = probes_of(lin, seed)
+    right = right_hand_sides(lin, probes)
     try:
-        factorization, bound = _factorize_and_check(lin, seed, keep=keep)
+        if keep:
+            blocks = factorize(lin.reduced.system(), keep=True)
+            solved = blocks.solve(right, transpose=True) if blocks.sign else None
+        else:
+            blocks, solved = factorize_and_solve_transpose(lin.reduced.system(), right)
+        found, check = checked(lin, probes, blocks, solved)
+        return concluded(found, check, seed=seed)
     except FloatingPointError as error:
         lost = Finding.missing(Status.ERROR, str(error))
         return Determinant(lost, lost, lost, None)
-    return concluded(factorization, bound, seed=seed)
 
 
-def concluded(factorization: JacobianFactorization, bound: float, *, seed: int) -> Determinant:
+def concluded(factorization: JacobianFactorization, check: Check, *, seed: int) -> Determinant:
     """Return what a factorisation and its check say.
 
     Args:
         factorization: of J.
-        bound: the margin; infinite where J is singular or a solve overflowed.
+        check: of its determinant.
         seed: of the random vectors of the check.
+
+    Raises:
+        FloatingPointError: a pivot of the terms of low rank is not finite.
     """
     lin = factorization.linearization
     dtype = str(lin.x.dtype).removeprefix("torch.")
@@ -79,16 +88,17 @@ def concluded(factorization: JacobianFactorization, bound: float, *, seed: int) 
         margin = Finding.missing(Status.NOT_APPLICABLE, "J is singular", Evidence.NOT_APPLICABLE)
         return Determinant(Finding(0, status=Status.SINGULAR, dtype=dtype, reason=reason), none, margin, None)
     margin = (
-        Finding(bound, Evidence.ESTIMATED, dtype=dtype, seed=seed)
-        if math.isfinite(bound)
+        Finding(check.margin, Evidence.ESTIMATED, dtype=dtype, seed=seed)
+        if math.isfinite(check.margin)
         else Finding.missing(Status.ERROR, "the solves of the check overflowed")
     )
-    logabsdet = Finding(factorization.logabsdet, dtype=dtype)
-    if not bound < 1:
-        reason = f"J is within rounding error of a singular matrix (margin {bound:.1e}, to be below 1)"
+    if not check.margin < 1:
+        reason = _within_rounding(check.margin, dtype)
         sign = Finding(None, Evidence.EXACT, Status.UNDETERMINED, dtype=dtype, reason=reason)
         logabsdet = Finding(factorization.logabsdet, status=Status.UNDETERMINED, dtype=dtype, reason=reason)
-    elif lin.kinks:
+        return Determinant(sign, logabsdet, margin, factorization)
+    logabsdet = _logabsdet(factorization, check, dtype, seed)
+    if lin.kinks:
         reason = f"{lin.kinks} pre-activations are exactly on a kink: J is one of several one-sided Jacobians"
         sign = Finding(factorization.sign, status=Status.ON_KINK, dtype=dtype, reason=reason)
     else:
@@ -96,27 +106,23 @@ def concluded(factorization: JacobianFactorization, bound: float, *, seed: int) 
     return Determinant(sign, logabsdet, margin, factorization)
 
 
-def _factorize_and_check(lin: Linearization, seed: int, *, keep: bool) -> tuple[JacobianFactorization, float]:
-    """Return the factorisation and the margin, which is infinite where J is singular or a solve overflowed."""
-    probes = probes_of(lin, seed)
-    if keep:
-        found = lin.factorize(keep=True)
-        solved = found.solve_transpose(probes) if found.sign else None
-    else:
-        found, solved = lin.factorize_and_solve_transpose(probes)
-    return found, math.inf if solved is None else residual_bound(lin, probes, solved)
+def _within_rounding(margin: float, dtype: str) -> str:
+    return f"J is within rounding error of a singular matrix (margin {margin:.1e}, to be below 1)" + (
+        "; --dtype float64 has nine more digits" if dtype == "float32" else ""
+    )
 
 
-def probes_of(lin: Linearization, seed: int) -> Tensor:
-    """Return the Gaussian vectors of the check, (k, *shape)."""
-    # drawn on the CPU in float64 whatever the device and dtype: the same vectors everywhere
-    generator = torch.Generator().manual_seed(seed)
-    shape = (_PROBES, *lin.x.shape[1:])
-    return torch.randn(shape, generator=generator, dtype=torch.float64, device="cpu").to(lin.x)
-
-
-def residual_bound(lin: Linearization, probes: Tensor, solved: Tensor) -> float:
-    """Return an upper bound of ‖I − J⁻¹·J‖₂ from probes u and w = J⁻ᵀ u as computed."""
-    residuals = torch.linalg.vector_norm((probes - lin.apply_transpose_by_autograd(solved)).flatten(1), dim=1)
-    worst = float(residuals.max())  # NaN where one is
-    return worst / _QUANTILE if math.isfinite(worst) else math.inf
+def _logabsdet(factorization: JacobianFactorization, check: Check, dtype: str, seed: int) -> Finding:
+    """Return log|det J| with its interval, ends rounded outward."""
+    value, rounding = factorization.logabsdet, factorization.logabsdet_rounding
+    low = math.nextafter(value + check.low - rounding, -math.inf)
+    high = math.nextafter(value + check.high + rounding, math.inf)
+    if not (math.isfinite(low) and math.isfinite(high)):
+        return Finding(value, dtype=dtype, reason="the rounding error of this value was not bounded")
+    half = (high - low) / 2
+    reason = None
+    if half > _WIDE * max(1.0, abs(value)):
+        reason = f"rounding errors may have moved this value by {half:.1e}" + (
+            "; --dtype float64 has nine more digits" if dtype == "float32" else ": J is nearly singular"
+        )
+    return Finding(value, interval=(low, high), dtype=dtype, seed=seed, reason=reason)

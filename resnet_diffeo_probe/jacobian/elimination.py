@@ -26,6 +26,7 @@ from resnet_diffeo_probe.jacobian.block_factorization import (
 )
 from resnet_diffeo_probe.jacobian.block_system import BlockSystem, front_members, starts_of
 from resnet_diffeo_probe.jacobian.front import Front
+from resnet_diffeo_probe.jacobian.pivots import PivotRecord
 
 __all__ = ["factorize", "factorize_and_solve_transpose", "is_nearly_singular"]
 
@@ -55,15 +56,17 @@ def factorize(system: BlockSystem, *, keep: bool = False) -> BlockFactorization:
     Raises:
         FloatingPointError: the matrix holds, or elimination made, infinities or NaN.
     """
-    pivots = _PivotRecord()
+    pivots = PivotRecord()
     steps: list[Step] = []
     for step in _eliminate(system, pivots):
         if keep:
             # `upper` is a view of the front, which moves on
             kept = Step(step.lu, step.pivots, step.left, step.upper.clone(), step.own, step.ahead)
             steps.append(kept)
-    sign, logabsdet = pivots.slogdet()
-    return BlockFactorization(sign, logabsdet, tuple(steps) if keep and sign else None)
+    found = pivots.logdet()
+    return BlockFactorization(
+        found.sign, found.logabsdet, tuple(steps) if keep and found.sign else None, found.rounding
+    )
 
 
 def factorize_and_solve_transpose(
@@ -83,7 +86,7 @@ def factorize_and_solve_transpose(
     Raises:
         FloatingPointError: as `factorize`.
     """
-    pivots = _PivotRecord()
+    pivots = PivotRecord()
     x = right.clone()
     kept: list[tuple[Tensor, tuple[int, int], Ranges]] = []
     for step in _eliminate(system, pivots):
@@ -91,9 +94,9 @@ def factorize_and_solve_transpose(
         own.copy_(torch.linalg.lu_solve(step.lu, step.pivots, own))
         subtract_from(x, step.ahead, step.upper.mT @ own)
         kept.append((step.left, step.own, step.ahead))
-    sign, logabsdet = pivots.slogdet()
-    found = BlockFactorization(sign, logabsdet, None)
-    if sign == 0:
+    logdet = pivots.logdet()
+    found = BlockFactorization(logdet.sign, logdet.logabsdet, None, logdet.rounding)
+    if found.sign == 0:
         return found, None
     for left, place, ahead in reversed(kept):
         if ahead:
@@ -101,31 +104,7 @@ def factorize_and_solve_transpose(
     return found, x
 
 
-class _PivotRecord:
-    """Diagonals and row swaps of all LUs; read once at the end, so that a GPU is not waited for at every step."""
-
-    def __init__(self) -> None:
-        self._diagonals: list[Tensor] = []
-        self._swaps: list[Tensor] = []
-
-    def add(self, lu: Tensor, pivots: Tensor) -> None:
-        identity = torch.arange(1, pivots.numel() + 1, dtype=pivots.dtype, device=pivots.device)
-        self._diagonals.append(lu.diagonal().clone())
-        self._swaps.append(pivots != identity)
-
-    def slogdet(self) -> tuple[int, float]:
-        if not self._diagonals:
-            return 1, 0.0
-        diagonal = torch.cat(self._diagonals)
-        if not bool(torch.isfinite(diagonal).all()):
-            raise FloatingPointError("the elimination met a value that is not finite")
-        if bool((diagonal == 0).any()):
-            return 0, -torch.inf
-        odd = int((diagonal < 0).sum()) + int(torch.cat(self._swaps).sum())
-        return (-1 if odd % 2 else 1), float(diagonal.abs().log().sum())
-
-
-def _eliminate(system: BlockSystem, pivots: _PivotRecord) -> Iterator[Step]:
+def _eliminate(system: BlockSystem, pivots: PivotRecord) -> Iterator[Step]:
     """Yield the factors of one block after another; `upper` is valid until the next one.
 
     Stops at blocks that stay singular to the end, with their zero pivots recorded.

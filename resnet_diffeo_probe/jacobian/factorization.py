@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from resnet_diffeo_probe.jacobian.block_factorization import BlockFactorization
+from resnet_diffeo_probe.jacobian.pivots import PivotLogdet, PivotRecord
 
 if TYPE_CHECKING:
     from resnet_diffeo_probe.jacobian.linearize import Linearization
@@ -42,21 +43,32 @@ class JacobianFactorization:
         return eye + columns @ self.solved_rows.flatten(1).mT
 
     @cached_property
-    def _small_slogdet(self) -> tuple[int, float]:
-        if self.solved_rows is None:
-            return 1, 0.0
-        sign, logabsdet = torch.linalg.slogdet(self._small)
-        return int(sign), float(logabsdet)
+    def _small_lu(self) -> tuple[Tensor, Tensor]:
+        """Its LU: one for the determinant and for solves, whose check then is one of the determinant too."""
+        lu, swaps, _ = torch.linalg.lu_factor_ex(self._small)
+        return lu, swaps
+
+    @cached_property
+    def _small_logdet(self) -> PivotLogdet:
+        pivots = PivotRecord()
+        if self.solved_rows is not None:
+            pivots.add(*self._small_lu)
+        return pivots.logdet()
 
     @property
     def sign(self) -> int:
         """Sign of det J: −1, 0, +1."""
-        return self.blocks.sign * self._small_slogdet[0]
+        return self.blocks.sign * self._small_logdet.sign
 
     @property
     def logabsdet(self) -> float:
         """log|det J|."""
-        return self.blocks.logabsdet + self._small_slogdet[1]
+        return self.blocks.logabsdet + self._small_logdet.logabsdet
+
+    @property
+    def logabsdet_rounding(self) -> float:
+        """Bound of the error of `logabsdet` as a sum of logarithms of these pivots: they are not those of J."""
+        return self.blocks.logabsdet_rounding + self._small_logdet.rounding + 2.0**-52 * abs(self.logabsdet)
 
     @property
     def local_part_is_singular(self) -> bool:
@@ -66,7 +78,7 @@ class JacobianFactorization:
     def solve(self, v: Tensor) -> Tensor:
         """Return J⁻¹ v, (B, *shape) -> (B, *shape); Woodbury's formula where there are terms of low rank."""
         if self.solved_rows is not None:
-            weights = torch.linalg.solve(self._small.mT, self.solved_rows.flatten(1) @ v.flatten(1).mT)
+            weights = self._solve_small(self.solved_rows.flatten(1) @ v.flatten(1).mT, transpose=True)
             v = v - (weights.mT @ self.linearization.columns.flatten(1)).reshape(v.shape)
         lin = self.linearization
         # B⁻¹ v = v − L[:, A] M⁻¹ D_A (R v)[A]
@@ -84,5 +96,24 @@ class JacobianFactorization:
         if self.solved_rows is None:
             return solved
         inner = self.linearization.columns.flatten(1) @ solved.flatten(1).mT
-        weights = torch.linalg.solve(self._small, inner).mT
+        weights = self._solve_small(inner).mT
         return solved - (weights @ self.solved_rows.flatten(1)).reshape(solved.shape)
+
+    def extended_after_local(self, solved: Tensor, reduced_rows: Tensor, right: Tensor) -> Tensor:
+        """Return y with M̃ᵀ y = right, for the reduced matrix extended by the terms of low rank.
+
+        Args:
+            solved: (B, order), the same for the reduced matrix of the local part alone.
+            reduced_rows: (K, order), that of its right-hand sides Lᵀ V.
+            right: (B, order + K).
+        """
+        if self.solved_rows is None:
+            return solved
+        lin = self.linearization
+        passed = -lin.local_after_transpose(lin.x.new_zeros(solved.shape[0], *lin.x.shape[1:]), solved)
+        inner = right[:, lin.reduced.order :].mT - lin.columns.flatten(1) @ passed.flatten(1).mT
+        weights = self._solve_small(inner).mT
+        return torch.cat([solved - weights @ reduced_rows, weights], dim=1)
+
+    def _solve_small(self, right: Tensor, *, transpose: bool = False) -> Tensor:
+        return torch.linalg.lu_solve(*self._small_lu, right, adjoint=transpose)

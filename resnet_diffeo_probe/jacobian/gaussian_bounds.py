@@ -1,0 +1,65 @@
+"""Bounds of a matrix R from its products with Gaussian vectors, and what they say of log|det(I − R)|.
+
+For v with independent standard normal entries, E ‖R v‖² = ‖R‖_F² and E vᵀ R v = tr R. How far a few products can lie
+below, or away from, these means is known without knowing R:
+
+* Let q = Σ ‖R vᵢ‖² / (k ‖R‖_F²) with k vectors. E exp(−t ‖R v‖²) = Π (1 + 2tσᵢ²)^−½ ≤ (1 + 2t ‖R‖_F²)^−½, so by
+  Markov's inequality at t = (1/c² − 1) / (2 ‖R‖_F²): P(q ≤ c²) ≤ (c exp((1 − c²)/2))^k < (c √e)^k.
+* vᵀ R v − tr R = Σ λᵢ (gᵢ² − 1), λ the eigenvalues of the symmetric part, so that the mean of k of them is within
+  2 ‖R‖_F √(x/k) + 2 ‖R‖_F x/k of tr R except with probability 2 exp(−x) (Laurent and Massart, Annals of Statistics 28,
+  2000, lemma 1; its proof holds for coefficients of either sign).
+* |log|det(I − R)| + tr R| ≤ Σ_{j ≥ 2} |tr Rʲ| / j ≤ −log(1 − f) − f for f = ‖R‖_F < 1, as |tr Rʲ| ≤ Σ |λᵢ|ʲ ≤ fʲ.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+__all__ = ["FAILURE", "PROBES", "frobenius_bound", "logdet_remainder", "trace_interval"]
+
+#: Vectors that each bound is computed from.
+PROBES = 8
+#: Any one of the bounds here fails with a probability below this.
+FAILURE = 2e-9
+
+_QUANTILE = FAILURE ** (1 / PROBES) / math.sqrt(math.e)
+_TAIL = math.log(2 / FAILURE)
+# |mean of vᵀ R v − tr R| in units of ‖R‖_F
+_TRACE_TAIL = 2 * math.sqrt(_TAIL / PROBES) + 2 * _TAIL / PROBES
+
+
+def frobenius_bound(images: Tensor, rounding: Tensor) -> float:
+    """Return an upper bound of ‖R‖_F, which fails with a probability below `FAILURE`.
+
+    Args:
+        images: (k, n), R v or Rᵀ v for `PROBES` Gaussian vectors v.
+        rounding: (k,) float64, allowances for the error of each image, in norm.
+
+    Returns:
+        The bound; infinity where an image is not finite.
+    """
+    sizes = torch.linalg.vector_norm(images, dim=1, dtype=torch.float64) + rounding
+    typical = float(sizes.square().mean().sqrt())
+    return typical / _QUANTILE if math.isfinite(typical) else math.inf
+
+
+def trace_interval(vectors: Tensor, images: Tensor, frobenius: float) -> tuple[float, float]:
+    """Return an interval for tr R, which fails with a probability below `FAILURE` beside that of `frobenius`.
+
+    Args:
+        vectors: (k, n), `PROBES` Gaussian vectors v.
+        images: (k, n), R v or Rᵀ v.
+        frobenius: a bound of ‖R‖_F.
+    """
+    mean = float((vectors.double() * images.double()).sum()) / PROBES
+    tail = _TRACE_TAIL * frobenius
+    most = math.sqrt(vectors.shape[1]) * frobenius  # |tr R| ≤ √n ‖R‖_F, whatever the vectors are
+    return max(mean - tail, -most), min(mean + tail, most)
+
+
+def logdet_remainder(frobenius: float) -> float:
+    """Return a bound of |log|det(I − R)| + tr R| from one of ‖R‖_F; infinity where that is not below one."""
+    return -math.log1p(-frobenius) - frobenius if frobenius < 1 else math.inf
