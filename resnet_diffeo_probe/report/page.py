@@ -32,8 +32,10 @@ __all__ = ["Page", "page_of"]
 
 #: The quantities of the unit table, each a column where the result has it.
 _COLUMNS = (DENSITY, "sigma_min", "critical_step", "residual_ratio", "clipped_fraction")
-#: Cells in all tables of inputs together, about 45 bytes each; 100 inputs on 16 units have a third of it.
+#: Cells in all tables of inputs together, 20 to 30 bytes each (`benchmarks/report_size.py`): within 2 MB.
 _MOST_CELLS = 60_000
+#: Files that were no inputs: as many are named with their reasons.
+_MOST_SKIPPED = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,8 +159,13 @@ def _provenance(result: Mapping[str, Any]) -> list[tuple[str, list[tuple[str, st
         *((f"preprocessing: {key}", _plain(value)) for key, value in preprocessing.items()),
         ("seed", _plain(inputs["seed"])),
         ("accuracy", f"{accuracy['correct']} of {accuracy['total']} right" if accuracy else "no labels"),
-        *((f"skipped: {skipped['name']}", skipped["reason"]) for skipped in inputs["skipped"]),
+        *(
+            (f"skipped: {skipped['name']}", skipped["reason"])
+            for skipped in inputs["skipped"][:_MOST_SKIPPED]
+        ),
     ]
+    if (left := len(inputs["skipped"]) - _MOST_SKIPPED) > 0:
+        input_rows.append(("skipped too", f"{plural(left, 'file')} more, which result.json names"))
     run_rows = [(key, _plain(tool[key])) for key in ("name", "version", "started", "seed", "dtype", "device")]
     tables = [("Model", model_rows), ("Inputs", input_rows), ("Run", run_rows)]
     tables += [(title, [(key, _plain(value)) for key, value in sorted(tool[title.lower()].items())])
