@@ -69,8 +69,7 @@ def padded_together(systems: Sequence[BlockSystem]) -> PaddedBatch:
         ValueError: they couple differently, or are of different dtypes or devices.
     """
     first = systems[0]
-    shape = first.coupled, first.dtype, first.device
-    if any((system.coupled, system.dtype, system.device) != shape for system in systems):
+    if any((s.coupled, s.dtype, s.device) != (first.coupled, first.dtype, first.device) for s in systems):
         raise ValueError("matrices of one batch have the same coupling, dtype and device")
     sizes = np.array([system.sizes for system in systems], dtype=np.int64).reshape(len(systems), -1)
 
@@ -84,7 +83,7 @@ def padded_together(systems: Sequence[BlockSystem]) -> PaddedBatch:
 
     padded = tuple(int(size) for size in sizes.max(axis=0))
     batch = (len(systems),)
-    return PaddedBatch(BlockSystem(padded, *shape[:1], add_block, *shape[1:], batch), sizes)
+    return PaddedBatch(BlockSystem(padded, first.coupled, add_block, first.dtype, first.device, batch), sizes)
 
 
 def factorize_together_and_solve_transpose(

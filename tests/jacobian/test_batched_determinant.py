@@ -13,9 +13,8 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from resnet_diffeo_probe.finding import Finding, Status
-from resnet_diffeo_probe.jacobian import Determinant, Linearization, UnitJacobian, determinant
+from resnet_diffeo_probe.jacobian import Determinant, Linearization, UnitJacobian, determinant, unit_jacobian
 from resnet_diffeo_probe.jacobian import batched_determinant as batched
-from resnet_diffeo_probe.jacobian import unit_jacobian
 from resnet_diffeo_probe.jacobian.batched_determinant import determinants, together_bytes
 from resnet_diffeo_probe.jacobian.spectrum import smallest_singular_value
 
