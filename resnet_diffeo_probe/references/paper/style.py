@@ -88,7 +88,7 @@ def picture(figure: Figure, key: str, title: str, caption: str, alt: str, *, vec
 
 
 def _with_palette(bitmap: io.BytesIO) -> io.BytesIO:
-    """Return the bitmap with 160 colours: a third of the size, and no eye sees the difference in these figures."""
+    """Return the bitmap with 160 colours: far smaller, and no eye sees the difference in these figures."""
     with Image.open(bitmap) as image:
         reduced = image.convert("RGB").quantize(160, dither=Image.Dither.NONE)
     out = io.BytesIO()
