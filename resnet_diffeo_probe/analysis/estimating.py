@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import zlib
 
 from torch import Tensor
@@ -10,12 +11,19 @@ from resnet_diffeo_probe.analysis.plan import Settings, UnitPlan
 from resnet_diffeo_probe.analysis.quantities import RECTANGULAR, Budget
 from resnet_diffeo_probe.bijectivity import PROOF_QUANTITIES
 from resnet_diffeo_probe.finding import Evidence, Finding, Status
-from resnet_diffeo_probe.jacobian.estimated import NO_SIGN, batch_of, estimated_measures
-from resnet_diffeo_probe.jacobian.estimators.work import MAX_FLOPS
+from resnet_diffeo_probe.jacobian.estimated import NO_SIGN, batch_of, bytes_of_estimates, estimated_measures
+from resnet_diffeo_probe.jacobian.estimators.work import MAX_FLOPS, bytes_of_bases
 from resnet_diffeo_probe.jacobian.measures import JACOBIAN_QUANTITIES
-from resnet_diffeo_probe.jacobian.rectangular import rectangular_measures
+from resnet_diffeo_probe.jacobian.rectangular import MATRIX_COPIES, rectangular_measures
 
-__all__ = ["counts_eigenvalues", "estimates", "inapplicable", "quantities_at", "rectangular"]
+__all__ = [
+    "bytes_of_products",
+    "counts_eigenvalues",
+    "estimates",
+    "inapplicable",
+    "quantities_at",
+    "rectangular",
+]
 
 # Smaller side up to which a rectangular Jacobian is computed whole; 4096 by 8192 took half a minute of one core.
 _WHOLE = {Budget.QUICK: 512, Budget.STANDARD: 1024, Budget.FULL: 4096}
@@ -57,7 +65,7 @@ def rectangular(unit_plan: UnitPlan, x: Tensor, settings: Settings) -> dict[str,
         unit_plan.unit.sum_map,
         x,
         max_dense=_WHOLE[settings.budget],
-        max_bytes=min(_MAX_BYTES, settings.memory / settings.threads),
+        max_bytes=min(_MAX_BYTES, settings.memory),
         max_flops=_FLOPS[settings.budget],
         batch=batch_of(unit_plan.unit.sum_map, x),
         seed=settings.seed,
@@ -80,7 +88,7 @@ def estimates(unit_plan: UnitPlan, name: str, x: Tensor, settings: Settings) -> 
         x,
         settings.quantities,
         because=reason,
-        max_bytes=settings.memory / settings.threads,
+        max_bytes=settings.memory,
         counts=counts_eigenvalues(settings, unit_plan.unit.name, name),
         seed=settings.seed,
     )
@@ -88,6 +96,27 @@ def estimates(unit_plan: UnitPlan, name: str, x: Tensor, settings: Settings) -> 
     missing = dict.fromkeys((*JACOBIAN_QUANTITIES, *PROOF_QUANTITIES), unknown)
     missing["sign"] = Finding.missing(Status.NOT_RUN, f"{reason}; {NO_SIGN}")
     return missing | found
+
+
+def bytes_of_products(unit_plan: UnitPlan, settings: Settings) -> float:
+    """Return the memory that `estimates` or `rectangular` take for one input, at most.
+
+    Args:
+        unit_plan: a unit without an exact determinant.
+        settings: what to measure.
+    """
+    unit, asked = unit_plan.unit, set(settings.quantities)
+    rows, columns = (math.prod(shape) for shape in (unit.output_shape, unit.input_shape))
+    if unit.preserves_dimension:
+        wanted = unit_plan.estimated is not None and asked & {"logabsdet", "sigma_min", "sigma_max"}
+        return bytes_of_estimates(columns, max_bytes=settings.memory) if wanted else 0.0
+    if not asked & set(RECTANGULAR):
+        return 0.0
+    allowed = min(_MAX_BYTES, settings.memory)
+    whole = MATRIX_COPIES * 8.0 * rows * columns
+    if min(rows, columns) <= _WHOLE[settings.budget] and whole <= allowed:
+        return whole
+    return bytes_of_bases(rows, columns, max_bytes=allowed)
 
 
 def inapplicable(unit_plan: UnitPlan) -> dict[str, Finding]:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 from resnet_diffeo_probe.analysis.estimating import (
+    bytes_of_products,
     counts_eigenvalues,
     estimates,
     inapplicable,
@@ -20,10 +22,11 @@ from resnet_diffeo_probe.bijectivity import PROOF_QUANTITIES
 from resnet_diffeo_probe.bijectivity.inverse_consistency import inverse_consistency
 from resnet_diffeo_probe.finding import Finding, Status
 from resnet_diffeo_probe.jacobian import UnitJacobian, measure
-from resnet_diffeo_probe.jacobian.measures import activation_measures
+from resnet_diffeo_probe.jacobian.linearize import Linearization
+from resnet_diffeo_probe.jacobian.measures import activation_measures, bytes_of_measures
 from resnet_diffeo_probe.units import UnitActivations
 
-__all__ = ["Outcome", "UnmeasuredError", "measure_pair"]
+__all__ = ["BegunPair", "Outcome", "UnmeasuredError", "measure_pair"]
 
 _CHEAP_INVERSES = frozenset(PROOF_QUANTITIES) - DETAILED
 
@@ -52,51 +55,103 @@ class UnmeasuredError(Exception):
 
 
 def measure_pair(plan: Plan, unit_plan: UnitPlan, name: str, seen: UnitActivations | Exception) -> Outcome:
-    """Measure a unit; whatever goes wrong is a finding with its reason, and no exception.
+    """Measure a unit at once, whatever memory it needs; see `BegunPair`."""
+    return BegunPair(plan, unit_plan, name, seen).measure()
+
+
+class BegunPair:
+    """A unit that is linearised at an input: what measuring it needs is known, and nothing is factorised yet.
+
+    Whatever goes wrong is a finding with its reason, and no exception.
 
     Args:
         plan: whose settings say what to measure.
         unit_plan: one of its units.
         name: of the input.
         seen: what a forward pass of the network showed at the unit, or how the pass failed.
+
+    Attributes:
+        needs: bytes of factors, or of what takes their place, while it is measured; at most what the settings allow.
     """
-    started = time.perf_counter()
-    unit = unit_plan.unit
-    quantities = quantities_at(unit_plan, plan.settings)
-    nonnegative = False
-    found: dict[str, Finding] = {}
-    try:
-        if isinstance(seen, Exception):
-            raise seen
-        nonnegative = bool((seen.input >= 0).all())
-        found |= activation_measures(
+
+    def __init__(self, plan: Plan, unit_plan: UnitPlan, name: str, seen: UnitActivations | Exception) -> None:
+        started = time.perf_counter()
+        self._settings, self._unit_plan, self._name, self._seen = plan.settings, unit_plan, name, seen
+        self._quantities = quantities_at(unit_plan, plan.settings)
+        self._linearized: Linearization | None = None
+        self._failed: Exception | None = None
+        self.needs = 0.0
+        try:
+            if not isinstance(seen, Exception):
+                self._begin(seen.input)
+        except Exception as error:
+            # one input must not take the others with it: whatever went wrong here is this pair's row
+            self._failed = error.with_traceback(None)  # which would keep alive what it was computed from
+        self._seconds = time.perf_counter() - started
+
+    def measure(self) -> Outcome:
+        """Measure what is asked for."""
+        started = time.perf_counter()
+        seen, found, nonnegative = self._seen, dict[str, Finding](), False
+        try:
+            if isinstance(seen, Exception):
+                raise seen
+            nonnegative = bool((seen.input >= 0).all())
+            found |= self._of_activations(seen)
+            if self._failed is not None:
+                raise self._failed
+            self._add_jacobian(seen.input, found)
+        except Exception as error:
+            found |= dict.fromkeys((q for q in self._quantities if q not in found), _as_finding(error))
+        found |= inapplicable(self._unit_plan)
+        ordered = {q: found[q] for q in self._quantities if q in found}
+        seconds = self._seconds + time.perf_counter() - started
+        return Outcome(self._unit_plan.unit.name, self._name, ordered, nonnegative, seconds)
+
+    def _begin(self, x: Tensor) -> None:
+        jacobian, settings = self._eliminated, self._settings
+        if jacobian is None:
+            self.needs = bytes_of_products(self._unit_plan, settings)
+        elif bool(torch.isfinite(x).all()):
+            self._linearized = jacobian.at(x)
+            self.needs = bytes_of_measures(self._linearized, self._quantities, max_bytes=settings.memory)
+
+    @property
+    def _eliminated(self) -> UnitJacobian | None:
+        return self._unit_plan.accelerated or self._unit_plan.jacobian
+
+    def _of_activations(self, seen: UnitActivations) -> dict[str, Finding]:
+        unit = self._unit_plan.unit
+        return activation_measures(
             seen.input,
             seen.branch,
             seen.sum,
             activation=unit.activation,
             preserves_dimension=unit.preserves_dimension,
         )
-        if unit_plan.jacobian is not None:
-            found |= measure(
-                unit_plan.accelerated or unit_plan.jacobian,
-                seen.input,
-                quantities,
-                max_bytes=plan.settings.memory / plan.settings.threads,
-                counts=counts_eigenvalues(plan.settings, unit.name, name),
-                seed=plan.settings.seed,
-            )
-            if wanted := _CHEAP_INVERSES & set(quantities):
-                found |= _inverse(unit_plan.jacobian, seen.input, wanted)
-        elif unit_plan.estimated is not None:
-            found |= estimates(unit_plan, name, seen.input, plan.settings)
-        elif not unit.preserves_dimension:
-            found |= rectangular(unit_plan, seen.input, plan.settings)
-    except Exception as error:
-        # one input must not take the others with it: whatever went wrong here is this pair's row
-        found |= dict.fromkeys((q for q in quantities if q not in found), _as_finding(error))
-    found |= inapplicable(unit_plan)
-    ordered = {q: found[q] for q in quantities if q in found}
-    return Outcome(unit.name, name, ordered, nonnegative, time.perf_counter() - started)
+
+    def _add_jacobian(self, x: Tensor, found: dict[str, Finding]) -> None:
+        """Add what is found of the Jacobian; what came before a failure stays."""
+        unit_plan, settings = self._unit_plan, self._settings
+        if unit_plan.estimated is not None:
+            found |= estimates(unit_plan, self._name, x, settings)
+            return
+        if not unit_plan.unit.preserves_dimension:
+            found |= rectangular(unit_plan, x, settings)
+            return
+        if unit_plan.jacobian is None or self._eliminated is None:
+            return
+        found |= measure(
+            self._eliminated,
+            x,
+            self._quantities,
+            max_bytes=settings.memory,
+            counts=counts_eigenvalues(settings, unit_plan.unit.name, self._name),
+            seed=settings.seed,
+            linearized=self._linearized,
+        )
+        if wanted := _CHEAP_INVERSES & set(self._quantities):
+            found |= _inverse(unit_plan.jacobian, x, wanted)
 
 
 def _inverse(jacobian: UnitJacobian, x: Tensor, wanted: frozenset[str]) -> dict[str, Finding]:

@@ -8,10 +8,10 @@ import math
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any
 
 from resnet_diffeo_probe.analysis.gate import LEFT_OUT
+from resnet_diffeo_probe.analysis.memory import physical_memory
 from resnet_diffeo_probe.analysis.quantities import DETAILED, QUANTITIES, Budget, quantities_of
 from resnet_diffeo_probe.attribution.baseline import Baseline
 from resnet_diffeo_probe.errors import ConfigurationError, NoUnitError, UnsupportedUnitError
@@ -35,9 +35,11 @@ class Settings:
         budget: used where `measures` is empty.
         dtype: `"float64"` or `"float32"`, of everything that is computed.
         seed: of start vectors, random checks, synthetic inputs.
-        workers: threads that measure at the same time; None for one a core.
-        max_bytes: memory that the factors of all measurements in progress may take, an equal share for each worker;
-            None for three quarters of the machine's.
+        workers: measurements at the same time; None for as many as there are cores for.
+        threads_per_worker: of the linear algebra of each. It changes last bits; the number of workers does not.
+        max_bytes: memory that the factors of all measurements in progress on one machine may take together; None for
+            three quarters of the machine's. One measurement may take all of it, so that what is computed exactly does
+            not depend on how many workers there are.
         baseline: what inputs are compared with where predictions and violations are attributed.
         device: where Jacobians are eliminated: `"auto"`, `"cpu"`, `"cuda"` or `"cuda:N"`. Everything else, proofs and
             their checks included, stays on the CPU.
@@ -49,6 +51,7 @@ class Settings:
     dtype: str = "float64"
     seed: int = 0
     workers: int | None = None
+    threads_per_worker: int = 1
     max_bytes: float | None = None
     baseline: Baseline = Baseline.ZERO
     device: str = "cpu"
@@ -68,6 +71,10 @@ class Settings:
             raise ConfigurationError(f"a seed of {self.seed} is not from 0 to 2⁶³ − 1", fix="--seed 0")
         if self.workers is not None and self.workers < 1:
             raise ConfigurationError(f"{self.workers} workers cannot measure anything", fix="--workers 1")
+        if self.threads_per_worker < 1:
+            raise ConfigurationError(
+                f"{self.threads_per_worker} threads compute nothing", fix="--threads-per-worker 1"
+            )
         if self.max_bytes is not None and not (self.max_bytes > 0 and math.isfinite(self.max_bytes)):
             raise ConfigurationError(
                 f"{self.max_bytes} bytes are no limit of memory",
@@ -101,25 +108,13 @@ class Settings:
 
     @property
     def threads(self) -> int:
-        """Threads that measure at the same time."""
+        """Workers: measurements at the same time."""
         if self.workers is not None:
             return self.workers
         # not every system says which cores a process may use
         usable = getattr(os, "sched_getaffinity", None)
-        return max(1, len(usable(0)) if usable is not None else os.cpu_count() or 1)
-
-
-def physical_memory() -> float:
-    """Return the bytes of memory of this machine, or of the container that the process runs in."""
-    try:
-        total = float(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
-    except (AttributeError, ValueError, OSError):  # not on every system
-        total = float(8 << 30)
-    try:
-        limit = Path("/sys/fs/cgroup/memory.max").read_text(encoding="ascii").strip()
-    except OSError:
-        return total
-    return min(total, float(limit)) if limit.isdecimal() else total
+        cores = len(usable(0)) if usable is not None else os.cpu_count() or 1
+        return max(1, cores // self.threads_per_worker)
 
 
 @dataclass(frozen=True, eq=False)
@@ -261,7 +256,7 @@ def _about(jacobian: UnitJacobian, settings: Settings) -> dict[str, Any]:
         # for the sign and log|det| alone; singular values are solved for with kept factors
         "expected_mebibytes_of_determinant": round(best.check_bytes / 2**20, 1),
     }
-    allowed = settings.memory / settings.threads
+    allowed = settings.memory
     if best.check_bytes > allowed:
         about["if_it_does_not_fit"] = (
             f"{allowed / 2**20:.1f} MiB are allowed: where the active coordinates of an input need more, log|det J| is "

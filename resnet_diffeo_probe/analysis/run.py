@@ -16,6 +16,7 @@ from resnet_diffeo_probe.analysis.fingerprint import input_fingerprint
 from resnet_diffeo_probe.analysis.interrupt import Stop
 from resnet_diffeo_probe.analysis.pair import Outcome, measure_pair
 from resnet_diffeo_probe.analysis.plan import Plan, UnitPlan
+from resnet_diffeo_probe.analysis.sharing import Shared
 from resnet_diffeo_probe.analysis.store import Kept, Store
 from resnet_diffeo_probe.analysis.tasks import Executor, Task
 from resnet_diffeo_probe.errors import DiffeoProbeError
@@ -152,9 +153,10 @@ class _Run:
         self._active = [p for p in plan.units if p.not_run is None]
         self._total = len(self._active) * len(inputs)
         self._done = 0
+        self._shared = Shared()
         # only of inputs whose tasks are out
         self._digests: dict[str, tuple[str, int]] = {}
-        self._allowed = plan.settings.memory / plan.settings.threads
+        self._allowed = plan.settings.memory
 
     def tasks(self) -> Iterator[Task]:
         """Yield what is not in the store, input by input; what is there is recorded on the way."""
@@ -205,9 +207,9 @@ class _Run:
         return False
 
     def _record(self, outcome: Outcome, *, reused: bool) -> None:
-        measured = self.measured
-        measured.rows[outcome.unit][outcome.input] = outcome.findings
-        measured.nonnegative[outcome.unit][outcome.input] = outcome.nonnegative
+        measured, name = self.measured, self._shared.word(outcome.input)
+        measured.rows[outcome.unit][name] = self._shared.row(outcome.findings)
+        measured.nonnegative[outcome.unit][name] = outcome.nonnegative
         measured.seconds[outcome.unit] += outcome.seconds
         self._done += 1
         if self.progress is not None:

@@ -142,6 +142,7 @@ def configuration_of(settings: Settings) -> dict[str, Any]:
         "device": settings.device,
         "seed": settings.seed,
         "workers": settings.threads,
+        "threads_per_worker": settings.threads_per_worker,
         "max_bytes": settings.memory,
         "baseline": settings.baseline.value,
     }

@@ -6,19 +6,19 @@ import math
 import threading
 from collections import OrderedDict
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import TypeAlias
 
 import torch
 from threadpoolctl import threadpool_limits
 from torch import Tensor
 
-from resnet_diffeo_probe.analysis.pair import Outcome, measure_pair
+from resnet_diffeo_probe.analysis.pair import BegunPair
 from resnet_diffeo_probe.analysis.plan import Plan
 from resnet_diffeo_probe.analysis.tasks import Task
 from resnet_diffeo_probe.units import Discovery, UnitActivations
 
-__all__ = ["Worker", "one_thread"]
+__all__ = ["Worker", "one_thread", "threads_of_linear_algebra"]
 
 Seen: TypeAlias = dict[str, UnitActivations] | Exception
 
@@ -44,8 +44,8 @@ class Worker:
         self._passes: OrderedDict[str, tuple[Tensor, Seen]] = OrderedDict()
         self._lock = threading.Lock()
 
-    def measure(self, task: Task) -> Outcome:
-        """Return what measuring the task's unit at its input gave; whatever goes wrong is in the rows.
+    def begin(self, task: Task) -> BegunPair:
+        """Return the task's unit at its input, ready to be measured; whatever goes wrong is in the rows.
 
         Raises:
             KeyError: the plan has no such unit.
@@ -53,7 +53,7 @@ class Worker:
         unit_plan = self._units[task.unit]
         seen = self._seen(task)
         here = seen if isinstance(seen, Exception) else seen[task.unit]
-        return measure_pair(self.plan, unit_plan, task.input, here)
+        return BegunPair(self.plan, unit_plan, task.input, here)
 
     def _seen(self, task: Task) -> Seen:
         """Return the activations at the task's input; made once for all units that come one after another."""
@@ -74,14 +74,25 @@ class Worker:
             return seen
 
 
+def one_thread() -> AbstractContextManager[None]:
+    """Give this thread one thread for linear algebra; as before afterwards."""
+    return threads_of_linear_algebra(1)
+
+
 @contextmanager
-def one_thread() -> Iterator[None]:
-    """Give each worker one thread of its own for linear algebra; as before afterwards."""
+def threads_of_linear_algebra(count: int) -> Iterator[None]:
+    """Give this thread so many threads for linear algebra; as before afterwards.
+
+    Sums are split among them: another number gives other last bits.
+
+    Args:
+        count: for torch in the calling thread (others set their own), and for scipy in the whole process.
+    """
     before = torch.get_num_threads()
-    torch.set_num_threads(1)
+    torch.set_num_threads(count)
     try:
         # scipy's own BLAS would start as many threads as there are cores for each worker, and they would spin
-        with threadpool_limits(limits=1, user_api="blas"):
+        with threadpool_limits(limits=count, user_api="blas"):
             yield
     finally:
         torch.set_num_threads(before)

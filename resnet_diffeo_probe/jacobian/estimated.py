@@ -21,11 +21,17 @@ from resnet_diffeo_probe.jacobian.estimators.linear_map import (
     linearized_map,
 )
 from resnet_diffeo_probe.jacobian.estimators.power_series import logdet_by_power_series
-from resnet_diffeo_probe.jacobian.estimators.work import MAX_FLOPS, EstimateTooLongError, flops_of, limited
+from resnet_diffeo_probe.jacobian.estimators.work import (
+    MAX_FLOPS,
+    EstimateTooLongError,
+    bytes_of_bases,
+    flops_of,
+    limited,
+)
 from resnet_diffeo_probe.jacobian.linearize import Linearization
 from resnet_diffeo_probe.jacobian.spectrum import Vector, leftmost_by_products
 
-__all__ = ["NO_SIGN", "estimated_logabsdet", "estimated_measures", "power_series_at"]
+__all__ = ["NO_SIGN", "bytes_of_estimates", "estimated_logabsdet", "estimated_measures", "power_series_at"]
 
 NO_SIGN = "no estimate gives the sign of a determinant"
 
@@ -105,6 +111,16 @@ def estimated_measures(
         alone = function_map(sum_map, x, batch=1)
         found |= dict(zip(_EIGENVALUES, _eigenvalues(alone, flops, counts, seed), strict=True))
     return {q: _because(found[q], because) for q in _ESTIMATED if q in quantities}
+
+
+def bytes_of_estimates(dimension: int, *, max_bytes: float | None = None) -> float:
+    """Return the memory that `estimated_logabsdet` or `estimated_measures` take for bases, at most.
+
+    Args:
+        dimension: n of the unit.
+        max_bytes: as it is given to them.
+    """
+    return bytes_of_bases(dimension, dimension, max_bytes=_allowed(max_bytes))
 
 
 def power_series_at(lin: Linearization, *, seed: int = 0) -> Finding:

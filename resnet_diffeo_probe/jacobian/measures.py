@@ -10,7 +10,12 @@ from torch import Tensor
 
 from resnet_diffeo_probe.finding import Evidence, Finding, Status
 from resnet_diffeo_probe.jacobian.determinant import Determinant, determinant
-from resnet_diffeo_probe.jacobian.estimated import NO_SIGN, estimated_logabsdet, power_series_at
+from resnet_diffeo_probe.jacobian.estimated import (
+    NO_SIGN,
+    bytes_of_estimates,
+    estimated_logabsdet,
+    power_series_at,
+)
 from resnet_diffeo_probe.jacobian.linearize import Linearization
 from resnet_diffeo_probe.jacobian.spectrum import (
     largest_singular_value,
@@ -19,12 +24,13 @@ from resnet_diffeo_probe.jacobian.spectrum import (
 )
 from resnet_diffeo_probe.jacobian.unit_jacobian import UnitJacobian
 
-__all__ = ["JACOBIAN_QUANTITIES", "QUANTITIES", "activation_measures", "measure"]
+__all__ = ["JACOBIAN_QUANTITIES", "QUANTITIES", "activation_measures", "bytes_of_measures", "measure"]
 
 
 _DETERMINANT = ("sign", "logabsdet", "sign_margin")
 _EIGENVALUES = ("leftmost_real_eigenvalue", "critical_step", "real_eigenvalues_below_minus_one")
 _SINGULAR_VALUES = ("sigma_min", "sigma_max")
+_OF_FACTORS = frozenset({*_DETERMINANT, "sigma_min"})
 _SERIES = "logabsdet_power_series"
 _ACTIVATIONS = ("residual_ratio", "clipped_fraction", "clipped_depth")
 
@@ -42,6 +48,7 @@ def measure(
     max_bytes: float | None = None,
     counts: bool = True,
     seed: int = 0,
+    linearized: Linearization | None = None,
 ) -> dict[str, Finding]:
     """Measure the Jacobian of a unit's sum map at one input.
 
@@ -54,6 +61,7 @@ def measure(
         max_bytes: memory allowed for the factors, None for no limit.
         counts: whether all real eigenvalues below −1 are counted, however many there are.
         seed: of start vectors and of the check of the sign.
+        linearized: the unit at x, where it is there already.
 
     Returns:
         A finding for each quantity asked for.
@@ -62,22 +70,20 @@ def measure(
     if not bool(torch.isfinite(x).all()):
         lost = Finding.missing(Status.ERROR, "the unit's input holds NaN or infinity")
         return dict.fromkeys(wanted, lost)
-    lin = jacobian.at(x)
+    lin = jacobian.at(x) if linearized is None else linearized
     if not bool(torch.isfinite(lin.branch_output).all()):
         lost = Finding.missing(Status.ERROR, "the branch gives NaN or infinity at this input")
         return dict.fromkeys(wanted, lost)
     found: dict[str, Finding] = {}
-    needs_factors = {*_DETERMINANT, "sigma_min"} & set(wanted)
+    needs_factors = _OF_FACTORS & set(wanted)
     det: Determinant | None = None
     if needs_factors:
         allowed = math.inf if max_bytes is None else max_bytes
-        # without a smallest singular value nobody solves later: the sign is checked along the way
-        keep = "sigma_min" in wanted and lin.factor_bytes() <= allowed
-        needed = lin.factor_bytes(keep=keep)
+        keep, needed = _factors(lin, wanted, allowed)
         if needed > allowed:
             reason = (
                 f"the factors need {needed / 2**30:.3g} GiB, {allowed / 2**30:.3g} GiB are allowed: a smaller input "
-                f"size or --max-memory {math.ceil(needed / 2**30 * 100) / 100:g} --workers 1 would do"
+                f"size or --max-memory {math.ceil(needed / 2**30 * 100) / 100:g} would do"
             )
             found |= dict.fromkeys(needs_factors, Finding.missing(Status.NOT_RUN, reason))
             found["sign"] = Finding.missing(Status.NOT_RUN, f"{reason}; {NO_SIGN}")
@@ -100,6 +106,32 @@ def measure(
     if _SERIES in wanted:
         found[_SERIES] = power_series_at(lin, seed=seed)
     return {q: found[q] for q in wanted}
+
+
+def bytes_of_measures(
+    lin: Linearization, quantities: Collection[str], *, max_bytes: float | None = None
+) -> float:
+    """Return the memory that `measure` takes at an input: of the factors, or of the bases where they do not fit.
+
+    Args:
+        lin: the unit at the input.
+        quantities: as they are given to `measure`.
+        max_bytes: likewise.
+    """
+    allowed = math.inf if max_bytes is None else max_bytes
+    if not _OF_FACTORS & set(quantities) or not bool(torch.isfinite(lin.branch_output).all()):
+        return 0.0
+    _, needed = _factors(lin, quantities, allowed)
+    if needed <= allowed:
+        return needed
+    return bytes_of_estimates(lin.dimension, max_bytes=max_bytes) if "logabsdet" in quantities else 0.0
+
+
+def _factors(lin: Linearization, quantities: Collection[str], allowed: float) -> tuple[bool, float]:
+    """Return whether factors are kept, and the bytes of an elimination."""
+    # without a smallest singular value nobody solves later: the sign is checked along the way
+    keep = "sigma_min" in quantities and lin.factor_bytes() <= allowed
+    return keep, lin.factor_bytes(keep=keep)
 
 
 def _sigma_min(lin: Linearization, det: Determinant, seed: int, *, kept: bool) -> Finding:

@@ -17,10 +17,12 @@ from resnet_diffeo_probe.jacobian.by_products import PRODUCT_QUANTITIES, measure
 from resnet_diffeo_probe.jacobian.estimators.linear_map import LinearMap, function_map
 from resnet_diffeo_probe.jacobian.estimators.work import MAX_FLOPS, flops_of
 
-__all__ = ["RECTANGULAR_QUANTITIES", "findings_of_matrix", "rectangular_measures"]
+__all__ = ["MATRIX_COPIES", "RECTANGULAR_QUANTITIES", "findings_of_matrix", "rectangular_measures"]
 
 #: Of min(m, n) singular values of an m x n Jacobian.
 RECTANGULAR_QUANTITIES = PRODUCT_QUANTITIES
+#: What a whole matrix takes, in matrices: itself, and what its triangular factor is computed in.
+MATRIX_COPIES = 2
 
 # A singular value this many times the tolerance of the rank, or this part of it, is not told from zero for certain.
 _RANK_MARGIN = 30
@@ -59,7 +61,7 @@ def rectangular_measures(
     if not bool(torch.isfinite(output).all()):
         return _all_lost("the function gives NaN or infinity at this input")
     J = function_map(function, x, batch=batch).tall
-    if J.columns <= max_dense and 16 * J.rows * J.columns <= max_bytes:
+    if J.columns <= max_dense and 8 * MATRIX_COPIES * J.rows * J.columns <= max_bytes:
         return findings_of_matrix(_columns(J, batch), eps=J.eps)
     flops = flops_of(function, x)
     found = measures_by_products(J, flops, max_bytes=max_bytes, max_flops=max_flops, seed=seed)

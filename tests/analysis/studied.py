@@ -68,13 +68,13 @@ class Treacherous(Specification):
         name = worker.plan.units[0].unit.name
         faulty = replace(worker._units[name], jacobian=Faulty(worker._units[name].unit))
         worker._units[name] = faulty
-        honest = worker.measure
+        honest = worker.begin
 
-        def measure(task):
+        def begin(task):
             faulty.jacobian.deed = task.input
             return honest(task)
 
-        worker.measure = measure
+        worker.begin = begin
         return worker
 
 

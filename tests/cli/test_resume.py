@@ -153,10 +153,10 @@ def test_an_interrupt_writes_what_there_is_and_the_run_goes_on_later(run, whole,
     started = run(before=gate[1](20))
     until(lambda: committed(out) >= 20)
     started.interrupt()
-    until(lambda: "finishing the measurements" in started.screen)
+    until(lambda: "finishing what is" in started.screen)
     gate[0].unlink()
     assert started.wait() == 130, started.screen
-    assert "finishing the measurements in progress" in started.screen
+    assert "finishing what is in progress" in started.screen
     assert "--resume goes on" in started.screen
     there = committed(out)
     partial = read_result(out / "result.json")
@@ -181,7 +181,7 @@ def test_processes_finish_at_an_interrupt_and_end_with_a_run_that_is_killed(run,
     interrupted = run("--unit-timeout", "100", "--resume", before=gate[1](3))
     until(lambda: committed(out) >= before + 3)
     interrupted.interrupt()
-    until(lambda: "finishing the measurements" in interrupted.screen)
+    until(lambda: "finishing what is" in interrupted.screen)
     gate[0].unlink()
     assert interrupted.wait() == 130, interrupted.screen
     assert "Traceback" not in interrupted.screen
@@ -202,14 +202,14 @@ def partial_not_applicable(result):
 SLOW = """
 import time
 from resnet_diffeo_probe.analysis import worker
-measure, count = worker.measure_pair, 0
+begin, count = worker.BegunPair, 0
 def slow(*args):
     global count
     count += 1
     if count > 5:
         time.sleep(500)
-    return measure(*args)
-worker.measure_pair = slow
+    return begin(*args)
+worker.BegunPair = slow
 """
 
 
@@ -218,7 +218,7 @@ def test_two_interrupts_leave_at_once_and_lose_nothing_committed(run, whole, tmp
     started = run(before=f"exec({SLOW!r}, globals())")
     until(lambda: committed(out) == 5)
     started.interrupt()
-    until(lambda: "finishing the measurements" in started.screen)
+    until(lambda: "finishing what is" in started.screen)
     before = time.monotonic()
     started.interrupt()
     assert started.wait() == 130

@@ -9,10 +9,11 @@ import torch
 from distributed import Worker as DaskWorker
 from distributed import WorkerPlugin, get_worker
 
+from resnet_diffeo_probe.analysis.admission import Admission
 from resnet_diffeo_probe.analysis.pair import Outcome
 from resnet_diffeo_probe.analysis.specification import built
 from resnet_diffeo_probe.analysis.tasks import Task
-from resnet_diffeo_probe.analysis.worker import Worker, one_thread
+from resnet_diffeo_probe.analysis.worker import Worker, one_thread, threads_of_linear_algebra
 from resnet_diffeo_probe.errors import ConfigurationError, DiffeoProbeError
 
 __all__ = ["MeasuringPlugin", "measure_there"]
@@ -56,12 +57,22 @@ class MeasuringPlugin(WorkerPlugin):
         torch.set_num_threads(1)  # of each thread its own
         with self._lock:
             if self._built is None:
-                self._stack.enter_context(one_thread())
-                self._built = built(self._content, threads=self._threads, max_bytes=self._max_bytes)
+                self._build()
             here = self._built
-        if isinstance(here, DiffeoProbeError):
-            raise here
-        return here.measure(task)
+        if not isinstance(here, Worker):
+            raise here or ConfigurationError("no network was built here")
+        torch.set_num_threads(here.plan.settings.threads_per_worker)
+        pair = here.begin(task)
+        with self._admission.admit(pair.needs):
+            return pair.measure()
+
+    def _build(self) -> None:
+        self._stack.enter_context(one_thread())
+        self._built = built(self._content, threads=self._threads, max_bytes=self._max_bytes)
+        if isinstance(self._built, Worker):
+            settings = self._built.plan.settings
+            self._stack.enter_context(threads_of_linear_algebra(settings.threads_per_worker))
+            self._admission = Admission(settings.memory)
 
 
 def measure_there(plugin: str, unit: str, name: str, x: object) -> Outcome:

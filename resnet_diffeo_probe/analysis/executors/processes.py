@@ -6,6 +6,7 @@ import multiprocessing
 import queue
 import signal
 import threading
+import time
 from collections.abc import Iterable, Iterator
 from concurrent.futures import CancelledError, ThreadPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
@@ -16,12 +17,13 @@ from typing import Any, Self
 import torch
 from pebble import ProcessExpired, ProcessFuture, ProcessPool
 
+from resnet_diffeo_probe.analysis.admission import Admission, NotAdmittedError
 from resnet_diffeo_probe.analysis.executors.bounded import carry_out
-from resnet_diffeo_probe.analysis.pair import Outcome, UnmeasuredError, measure_pair
+from resnet_diffeo_probe.analysis.pair import BegunPair, Outcome, UnmeasuredError, measure_pair
 from resnet_diffeo_probe.analysis.plan import Plan
 from resnet_diffeo_probe.analysis.specification import Specification, built, packed
 from resnet_diffeo_probe.analysis.tasks import Task
-from resnet_diffeo_probe.analysis.worker import Worker, one_thread
+from resnet_diffeo_probe.analysis.worker import Worker, threads_of_linear_algebra
 from resnet_diffeo_probe.errors import ConfigurationError, DiffeoProbeError
 
 __all__ = ["InProcesses"]
@@ -30,13 +32,16 @@ __all__ = ["InProcesses"]
 _ATTEMPTS = 3
 # Seconds between looks at whether the pool that has a task still lives.
 _LOOK = 1.0
+# Seconds that a task has at least once it is begun: a limit of none would end what needs no time.
+_LEAST = 0.05
 
 
 class InProcesses:
     """Processes of this machine; an `analysis.tasks.Executor`.
 
-    Every worker computes with one thread, so that results do not depend on how many there are. A worker whose task
-    takes too long is ended, a worker that dies is replaced; the other workers do not notice.
+    Every worker computes with the same number of threads, by default one, so that results do not depend on how many
+    there are. A worker whose task takes too long is ended, a worker that dies is replaced; the other workers do not
+    notice. Time that a task waits for memory does not count.
 
     Processes are started by `forkserver` where there is one, else by `spawn`: a script that uses this class needs
     `if __name__ == "__main__":` around its own work.
@@ -46,6 +51,9 @@ class InProcesses:
         plan: the parent's, from which rows of failed tasks are made.
         workers: processes; None for as many as the plan's settings say.
         unit_timeout: seconds after which a task is stopped; None for never.
+
+    Attributes:
+        admission: the memory that the workers share.
 
     Raises:
         ConfigurationError: the module cannot be sent, or the timeout is not positive.
@@ -64,9 +72,11 @@ class InProcesses:
         self._plan = plan
         self._units = {unit_plan.unit.name: unit_plan for unit_plan in plan.units}
         self._workers = plan.settings.threads if workers is None else workers
-        share = plan.settings.memory / self._workers
+        self.admission = Admission(plan.settings.memory)
         content, context = packed(specification), _context()
-        self._slots = [_Slot(content, share, unit_timeout, context) for _ in range(self._workers)]
+        self._slots = [
+            _Slot(content, plan.settings.memory, unit_timeout, context) for _ in range(self._workers)
+        ]
         self._free: queue.SimpleQueue[_Slot] = queue.SimpleQueue()
         self._stopping = False
 
@@ -102,13 +112,16 @@ class InProcesses:
                 if self._stopping:
                     return None
                 try:
-                    return slot.measure(task)
+                    needed = slot.begin(task)
+                    # who dies or is ended in there gives back what it held
+                    with self.admission.admit(needed, given_up=lambda: self._stopping):
+                        return slot.finish()
                 except _WorkerLostError as death:
                     lost = str(death)
             return self._failed(task, f"{lost}, {_ATTEMPTS} times")
         except TimeoutError:
             return self._failed(task, f"stopped after {slot.timeout:g} s (--unit-timeout)")
-        except CancelledError:  # the run was left
+        except (CancelledError, NotAdmittedError):  # the run was left or stopped
             return None
         finally:
             self._free.put(slot)
@@ -134,10 +147,11 @@ class _Slot:
         self._pool: ProcessPool | None = None
         self._future: ProcessFuture[Any] | None = None
         self._closed = False
+        self._spent = 0.0
         self._lock = threading.Lock()
 
-    def measure(self, task: Task) -> Outcome:
-        """Measure in the process.
+    def begin(self, task: Task) -> float:
+        """Make a task ready in the process, and return the bytes that it needs.
 
         Raises:
             _WorkerLostError: the process is gone.
@@ -150,7 +164,20 @@ class _Slot:
         assert self._pool is not None  # noqa: S101 - for the type checker
         # as an array: tensors would travel as file descriptors, of which a process has few
         sent = (task.unit, task.input, task.x.numpy())
-        return self._result(self._pool, _measure, sent, self.timeout)
+        started = time.monotonic()
+        needed: float = self._result(self._pool, _begin, sent, self.timeout)
+        self._spent = time.monotonic() - started
+        return needed
+
+    def finish(self) -> Outcome:
+        """Measure what was begun, in the time that is left; raises as `begin` does."""
+        left = None if self.timeout is None else max(_LEAST, self.timeout - self._spent)
+        outcome: Outcome | None = None
+        if self._pool is not None:
+            outcome = self._result(self._pool, _finish, (), left)
+        if outcome is None:  # the pool has replaced the process that began it
+            raise _WorkerLostError("the worker process ended")
+        return outcome
 
     def close(self) -> None:
         """End the process, whatever it does."""
@@ -234,6 +261,7 @@ def _context() -> Any:
 # --- in the worker process -------------------------------------------------------------------------------------------
 
 _here: Worker | DiffeoProbeError | None = None
+_begun: BegunPair | None = None
 _process = ExitStack()  # left when the process ends
 
 
@@ -242,8 +270,10 @@ def _build(content: bytes, max_bytes: float) -> None:
     global _here  # noqa: PLW0603 - a process is one worker
     # by itself the library ends a process in Python, which a long call into linear algebra would put off
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    _process.enter_context(one_thread())
+    _process.enter_context(threads_of_linear_algebra(1))
     _here = built(content, max_bytes=max_bytes)
+    if isinstance(_here, Worker):
+        _process.enter_context(threads_of_linear_algebra(_here.plan.settings.threads_per_worker))
 
 
 def _ready() -> None:
@@ -251,7 +281,15 @@ def _ready() -> None:
         raise _here
 
 
-def _measure(unit: str, name: str, x: Any) -> Outcome:
+def _begin(unit: str, name: str, x: Any) -> float:
+    global _begun  # noqa: PLW0603 - a process has one task at a time
     if not isinstance(_here, Worker):
         raise _here or ConfigurationError("this process is no worker")
-    return _here.measure(Task(unit, name, torch.from_numpy(x)))
+    _begun = _here.begin(Task(unit, name, torch.from_numpy(x)))
+    return _begun.needs
+
+
+def _finish() -> Outcome | None:
+    global _begun
+    begun, _begun = _begun, None
+    return None if begun is None else begun.measure()

@@ -10,11 +10,12 @@ from typing import Self
 
 import torch
 
+from resnet_diffeo_probe.analysis.admission import Admission, NotAdmittedError
 from resnet_diffeo_probe.analysis.executors.bounded import carry_out
 from resnet_diffeo_probe.analysis.pair import Outcome
 from resnet_diffeo_probe.analysis.plan import Plan
 from resnet_diffeo_probe.analysis.tasks import Task
-from resnet_diffeo_probe.analysis.worker import Worker, one_thread
+from resnet_diffeo_probe.analysis.worker import Worker, threads_of_linear_algebra
 from resnet_diffeo_probe.units import Discovery
 
 __all__ = ["InThreads"]
@@ -30,18 +31,23 @@ class InThreads:
         discovery: the network, in the dtype of the plan.
         plan: what to measure, prepared.
         workers: threads; None for as many as the plan's settings say.
+
+    Attributes:
+        admission: the memory that they share.
     """
 
     def __init__(self, discovery: Discovery, plan: Plan, *, workers: int | None = None) -> None:
         self._workers = plan.settings.threads if workers is None else workers
+        self._each = plan.settings.threads_per_worker
         self._worker = Worker(discovery, plan, threads=self._workers)
+        self.admission = Admission(plan.settings.memory)
         self._stack = ExitStack()
         self._stopping = False
 
     def __enter__(self) -> Self:
-        self._stack.enter_context(one_thread())
+        self._stack.enter_context(threads_of_linear_algebra(self._each))
         self._pool = self._stack.enter_context(
-            ThreadPoolExecutor(self._workers, initializer=torch.set_num_threads, initargs=(1,))
+            ThreadPoolExecutor(self._workers, initializer=torch.set_num_threads, initargs=(self._each,))
         )
         return self
 
@@ -63,4 +69,11 @@ class InThreads:
 
     def _measure(self, task: Task) -> Outcome | None:
         # asked here and not by cancelling futures: a signal handler must not take locks
-        return None if self._stopping else self._worker.measure(task)
+        if self._stopping:
+            return None
+        pair = self._worker.begin(task)
+        try:
+            with self.admission.admit(pair.needs, given_up=lambda: self._stopping):
+                return pair.measure()
+        except NotAdmittedError:
+            return None

@@ -23,6 +23,7 @@ __all__ = [
     "Effort",
     "EstimateTooLongError",
     "affordable_effort",
+    "bytes_of_bases",
     "flops_of",
     "limited",
 ]
@@ -83,6 +84,17 @@ def flops_of(function: Callable[[Tensor], Tensor], x: Tensor) -> float:
     with _Counter() as counter, torch.no_grad():
         function(x)
     return counter.flops
+
+
+def bytes_of_bases(rows: int, columns: int, *, max_bytes: float) -> float:
+    """Return the memory that the bases of an estimate take at most.
+
+    Args:
+        rows: of the matrix.
+        columns: likewise.
+        max_bytes: that they may take.
+    """
+    return min(max_bytes, 8.0 * _MOST_PROBES * _STEPS[0] * (rows + columns))
 
 
 def affordable_effort(
