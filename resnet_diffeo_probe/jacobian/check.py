@@ -123,8 +123,9 @@ def _bounds(lin: Linearization, probes: Probes, w: Tensor, y: Tensor) -> Check:
         return Check(margin, -math.inf, math.inf)
     trace_low, trace_high = trace_interval(probes.inner, R_t, R)
     link_low, link_high = trace_interval(u, S_t, S)
-    # (I − R_c)⁻¹ S = S + R_c (I − R_c)⁻¹ S
-    slack = logdet_remainder(R) + R_c * S / (1 - R_c) + logdet_remainder(S / (1 - R_c))
+    # log|det(J_c⁻¹ J)| − tr S: (I − R_c)⁻¹ S is S + R_c (I − R_c)⁻¹ S; and I − X J is I − R_c + S
+    direct = R_c * S / (1 - R_c) + logdet_remainder(S / (1 - R_c))
+    slack = logdet_remainder(R) + min(direct, logdet_remainder(whole) + logdet_remainder(R_c))
     return Check(margin, link_low - trace_high - slack, link_high - trace_low + slack)
 
 
