@@ -57,6 +57,7 @@ def compare(a: Result, b: Result) -> dict[str, Any]:
     apart = {entry["unit"] for entry in changed}
     paired = [unit["name"] for unit in ordered if unit["name"] not in apart]
     names_a, names_b = a["inputs"]["names"], b["inputs"]["names"]
+    known_a, known_b = set(names_a), set(names_b)
     rows_a, rows_b = _rows(a), _rows(b)
     measures = _measures(paired, rows_a, rows_b)
     return {
@@ -66,9 +67,9 @@ def compare(a: Result, b: Result) -> dict[str, Any]:
         "b": _about(b),
         "conditions": conditions(a, b),
         "inputs": {
-            "shared": sum(name in set(names_b) for name in names_a),
-            "only_a": [name for name in names_a if name not in set(names_b)],
-            "only_b": [name for name in names_b if name not in set(names_a)],
+            "shared": sum(name in known_b for name in names_a),
+            "only_a": [name for name in names_a if name not in known_b],
+            "only_b": [name for name in names_b if name not in known_a],
         },
         "units": {
             "shared": [unit["name"] for unit in ordered],

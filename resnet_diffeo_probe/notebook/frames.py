@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from resnet_diffeo_probe.errors import ConfigurationError
 from resnet_diffeo_probe.report.quantities import DENSITY, in_order
@@ -17,6 +20,8 @@ __all__ = ["measurements", "units"]
 _COLUMNS = (
     "unit", "input", "quantity", "value", "evidence", "status", "error", "low", "high", "dtype", "seed", "reason",
 )  # fmt: skip
+_NUMBERS = ("value", "error", "low", "high")
+_NO_INTERVAL = (None, None)
 
 
 def measurements(result: Mapping[str, Any]) -> DataFrame:
@@ -26,12 +31,23 @@ def measurements(result: Mapping[str, Any]) -> DataFrame:
         ConfigurationError: pandas is not installed.
     """
     pandas = _pandas()
-    rows = []
-    for row in result["measurements"]:
-        low, high = row.get("interval", (None, None))
-        rows.append({column: row.get(column) for column in _COLUMNS} | {"low": low, "high": high})
-    frame = pandas.DataFrame(rows, columns=list(_COLUMNS))
-    return frame.astype(dict.fromkeys(("value", "error", "low", "high"), "float64"))
+    rows = result["measurements"]
+    # column by column: a dictionary a row would take as much memory again as the rows of the result
+    columns: dict[str, Any] = {}
+    for name in _COLUMNS:
+        if name in ("low", "high"):
+            end = int(name == "high")
+            values = ((row.get("interval") or _NO_INTERVAL)[end] for row in rows)
+        else:
+            values = (row.get(name) for row in rows)
+        if name in _NUMBERS:
+            numbers = (math.nan if value is None else value for value in values)
+            columns[name] = np.fromiter(numbers, dtype=np.float64, count=len(rows))
+        else:
+            columns[name] = list(values)
+    frame = pandas.DataFrame(columns)
+    # a column without a single value would pass for one of numbers
+    return frame if rows else frame.astype({name: object for name in _COLUMNS if name not in _NUMBERS})
 
 
 def units(result: Mapping[str, Any]) -> DataFrame:

@@ -14,6 +14,9 @@ from resnet_diffeo_probe.report.states import MAPS, STATES, State
 
 __all__ = ["comparison_html", "render_comparison"]
 
+#: Inputs that a list of the page names; the others are counted, and stand in the comparison's JSON.
+_MOST_NAMES = 60
+
 
 @dataclass(frozen=True, slots=True)
 class Change:
@@ -76,6 +79,7 @@ def comparison_html(comparison: Mapping[str, Any]) -> str:
         states=[
             STATES[key] for key in STATES if any(key in (v["a"], v["b"]) for v in comparison["verdicts"])
         ],
+        most=_MOST_NAMES,
         flips=[unit for unit in flips if unit["flipped"] or unit["not_certain"]],
         flipped=sum(len(unit["flipped"]) for unit in flips),
         compared=sum(unit["compared"] for unit in flips),

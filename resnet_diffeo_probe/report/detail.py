@@ -16,6 +16,8 @@ __all__ = ["Cell", "Detail", "basis_of", "detail_of", "plain"]
 
 Row = Mapping[str, Any]
 _PLAN_FIRST = ("method", "cut")
+#: Reasons that are listed for a unit; where iterations tell their numbers, every input may have one of its own.
+_MOST_NOTES = 40
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,6 +167,14 @@ def _notes(unit: Unit) -> list[str]:
         for row in rows.values():
             if reason := row.get("reason"):
                 reasons[key, reason] = reasons.get((key, reason), 0) + 1
-    return [
-        f"{key.replace('_', ' ')}, {plural(rows, 'row')}: {reason}" for (key, reason), rows in reasons.items()
+    # the most frequent ones, in the order in which they first stood
+    kept = set(sorted(reasons, key=lambda place: -reasons[place])[:_MOST_NOTES])
+    notes = [
+        f"{key.replace('_', ' ')}, {plural(rows, 'row')}: {reason}"
+        for (key, reason), rows in reasons.items()
+        if (key, reason) in kept
     ]
+    if left := len(reasons) - len(kept):
+        others = sum(count for place, count in reasons.items() if place not in kept)
+        notes.append(f"{plural(left, 'other reason')} in {plural(others, 'row')}, which result.json has")
+    return notes

@@ -1,0 +1,82 @@
+"""Pages do not grow with the inputs, and say what they leave out."""
+
+import copy
+import re
+
+import pytest
+
+from resnet_diffeo_probe.analysis.compare import compare
+from resnet_diffeo_probe.report import render_html
+from resnet_diffeo_probe.report.compare import comparison_html
+
+
+@pytest.fixture
+def flipped(make):
+    """Two analyses of 150 inputs whose signs all differ, and of which one has 200 inputs more."""
+    a, b = (make(units=1, inputs=n, states=("no_violation_found",)) for n in (350, 150))
+    for result, sign in ((a, 1), (b, -1)):
+        result["measurements"] = [row for row in result["measurements"] if row["quantity"] == "sign"]
+        for row in result["measurements"]:
+            row.update(value=sign, status="ok", evidence="exact")
+    return compare(a, b)
+
+
+def test_a_comparison_names_some_inputs_and_counts_the_others(flipped, parse):
+    assert len(flipped["sign_flips"][0]["flipped"]) == 150
+    page = parse(comparison_html(flipped))
+    cell = page.tables["sign-table"][1]
+    assert cell[1] == "150"
+    assert cell[4].count("→") == 60
+    assert cell[4].endswith("and 90 more, which the comparison's JSON names")
+    only = flipped["inputs"]["only_a"]
+    assert len(only) == 200
+    assert f"{only[59]} and 140 more" in page.text
+    assert only[60] not in page.text
+
+
+def test_reasons_of_their_own_at_every_input_are_counted_beyond_the_frequent_ones(make, parse):
+    result = make(units=1, inputs=100, states=("no_violation_found",))
+    rows = [row for row in result["measurements"] if row["quantity"] == "sigma_min"]
+    assert len(rows) == 100
+    for place, row in enumerate(rows):
+        row["reason"] = f"reason {max(place, 20)}."
+    for row in result["measurements"]:
+        if row["quantity"] != "sigma_min":
+            row.pop("reason", None)
+    page = parse(render_html(result))
+    shown = re.findall(r"sigma min, (\d+) rows?: reason (\d+)\.", page.text)
+    assert len(shown) == 40
+    assert shown[0] == ("21", "20")  # the most frequent one stays
+    assert "40 other reasons in 40 rows, which result.json has" in page.text
+
+
+def test_files_that_were_no_inputs_are_named_and_beyond_a_hundred_counted(make, parse):
+    result = make(units=1, inputs=2)
+    result["inputs"]["skipped"] = [{"name": f"{n}.txt", "reason": "no image"} for n in range(250)]
+    page = parse(render_html(result))
+    assert page.text.count("skipped: ") == 100
+    assert "150 files more, which result.json names" in page.text
+
+
+def test_a_page_of_many_inputs_is_hardly_larger_and_has_the_same_summary(make, parse):
+    few, many = make(units=3, inputs=3000), make(units=3, inputs=3000)
+    names = [f"more {n}" for n in range(3000)]
+    many["inputs"].update(names=few["inputs"]["names"] + names, count=6000)
+    if few["inputs"]["labels"] is not None:
+        many["inputs"]["labels"] = few["inputs"]["labels"] * 2
+    new = dict(zip(few["inputs"]["names"], names, strict=True))
+    many["measurements"] += [
+        {**row, "input": new[row["input"]]}
+        for row in copy.copy(few["measurements"])
+        if row["input"] is not None
+    ]
+    for unit in many["units"]:
+        unit.update(planned=2 * unit["planned"], done=2 * unit["done"])
+    pages = [render_html(result) for result in (few, many)]
+    # the names, and their labels, of what was analysed are part of the page
+    assert len(pages[1]) - len(pages[0]) < 60 * 3000
+    left = [
+        int(n.replace(",", "")) for n in re.findall(r"([\d,]+) more in result.json", parse(pages[1]).text)
+    ]
+    assert left
+    assert min(left) > 3000
