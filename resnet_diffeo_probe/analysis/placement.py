@@ -34,14 +34,19 @@ def references_json(
     """
     rows: dict[str, list[dict[str, Any]]] = {}
     for row in measurements:
-        named = row | {"quantity": _SAME_QUANTITY.get(row["quantity"], row["quantity"])}
-        rows.setdefault(row["unit"], []).append(named)
+        rows.setdefault(row["unit"], []).append(row)
     places = []
     for unit in units:
         if unit["done"]:
-            measures = measures_from_rows(unit["name"], unit["dimension"], rows.get(unit["name"], []))
+            named = map(_named_as_there, rows.get(unit["name"], ()))
+            measures = measures_from_rows(unit["name"], unit["dimension"], named)
             places.append(compare(measures).to_json())
     return places
+
+
+def _named_as_there(row: dict[str, Any]) -> dict[str, Any]:
+    name = _SAME_QUANTITY.get(row["quantity"])
+    return row if name is None else row | {"quantity": name}
 
 
 def refinement_json(discovery: Discovery, batch: Inputs, num_classes: int | None) -> list[dict[str, Any]]:
