@@ -21,9 +21,9 @@ from resnet_diffeo_probe.analysis.quantities import DETAILED
 from resnet_diffeo_probe.bijectivity import PROOF_QUANTITIES
 from resnet_diffeo_probe.bijectivity.inverse_consistency import inverse_consistency
 from resnet_diffeo_probe.finding import Finding, Status
-from resnet_diffeo_probe.jacobian import UnitJacobian, measure
+from resnet_diffeo_probe.jacobian import Determinant, UnitJacobian, measure
 from resnet_diffeo_probe.jacobian.linearize import Linearization
-from resnet_diffeo_probe.jacobian.measures import activation_measures, bytes_of_measures
+from resnet_diffeo_probe.jacobian.measures import activation_measures, bytes_of_measures, eliminates
 from resnet_diffeo_probe.units import UnitActivations
 
 __all__ = ["BegunPair", "Outcome", "UnmeasuredError", "measure_pair"]
@@ -72,13 +72,14 @@ class BegunPair:
 
     Attributes:
         needs: bytes of factors, or of what takes their place, while it is measured; at most what the settings allow.
+        linearized: the unit at the input; None where it has no Jacobian that is eliminated.
     """
 
     def __init__(self, plan: Plan, unit_plan: UnitPlan, name: str, seen: UnitActivations | Exception) -> None:
         started = time.perf_counter()
         self._settings, self._unit_plan, self._name, self._seen = plan.settings, unit_plan, name, seen
         self._quantities = quantities_at(unit_plan, plan.settings)
-        self._linearized: Linearization | None = None
+        self.linearized: Linearization | None = None
         self._failed: Exception | None = None
         self.needs = 0.0
         try:
@@ -89,8 +90,19 @@ class BegunPair:
             self._failed = error.with_traceback(None)  # which would keep alive what it was computed from
         self._seconds = time.perf_counter() - started
 
-    def measure(self) -> Outcome:
-        """Measure what is asked for."""
+    @property
+    def keeps_factors(self) -> bool | None:
+        """Whether an elimination keeps its factors; None where there is none."""
+        if self.linearized is None or self._failed is not None:
+            return None
+        return eliminates(self.linearized, self._quantities, max_bytes=self._settings.memory)
+
+    def measure(self, factorized: Determinant | None = None) -> Outcome:
+        """Measure what is asked for.
+
+        Args:
+            factorized: the determinant of the unit, where it was found together with those of other inputs.
+        """
         started = time.perf_counter()
         seen, found, nonnegative = self._seen, dict[str, Finding](), False
         try:
@@ -100,7 +112,7 @@ class BegunPair:
             found |= self._of_activations(seen)
             if self._failed is not None:
                 raise self._failed
-            self._add_jacobian(seen.input, found)
+            self._add_jacobian(seen.input, found, factorized)
         except Exception as error:
             found |= dict.fromkeys((q for q in self._quantities if q not in found), _as_finding(error))
         found |= inapplicable(self._unit_plan)
@@ -113,8 +125,8 @@ class BegunPair:
         if jacobian is None:
             self.needs = bytes_of_products(self._unit_plan, settings)
         elif bool(torch.isfinite(x).all()):
-            self._linearized = jacobian.at(x)
-            self.needs = bytes_of_measures(self._linearized, self._quantities, max_bytes=settings.memory)
+            self.linearized = jacobian.at(x)
+            self.needs = bytes_of_measures(self.linearized, self._quantities, max_bytes=settings.memory)
 
     @property
     def _eliminated(self) -> UnitJacobian | None:
@@ -130,7 +142,7 @@ class BegunPair:
             preserves_dimension=unit.preserves_dimension,
         )
 
-    def _add_jacobian(self, x: Tensor, found: dict[str, Finding]) -> None:
+    def _add_jacobian(self, x: Tensor, found: dict[str, Finding], factorized: Determinant | None) -> None:
         """Add what is found of the Jacobian; what came before a failure stays."""
         unit_plan, settings = self._unit_plan, self._settings
         if unit_plan.estimated is not None:
@@ -148,7 +160,8 @@ class BegunPair:
             max_bytes=settings.memory,
             counts=counts_eigenvalues(settings, unit_plan.unit.name, self._name),
             seed=settings.seed,
-            linearized=self._linearized,
+            linearized=self.linearized,
+            factorized=factorized,
         )
         if wanted := _CHEAP_INVERSES & set(self._quantities):
             found |= _inverse(unit_plan.jacobian, x, wanted)

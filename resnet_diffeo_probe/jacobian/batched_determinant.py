@@ -7,7 +7,6 @@ for along the way, and sign and log|det| of each input pass the same check.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
@@ -23,22 +22,7 @@ from resnet_diffeo_probe.jacobian.determinant import Determinant, concluded, det
 from resnet_diffeo_probe.jacobian.layout import Grouping
 from resnet_diffeo_probe.jacobian.linearize import Linearization
 
-__all__ = ["Factorized", "alike", "determinants", "together_bytes"]
-
-
-@dataclass(frozen=True, eq=False)
-class Factorized:
-    """A unit at an input whose determinant is known.
-
-    Attributes:
-        linearization: the unit at the input.
-        determinant: of its Jacobian.
-        kept: whether the factors were kept for solves.
-    """
-
-    linearization: Linearization
-    determinant: Determinant
-    kept: bool
+__all__ = ["alike", "determinants", "together_bytes"]
 
 
 def alike(lin: Linearization) -> tuple[int, int]:

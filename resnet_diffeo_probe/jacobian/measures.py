@@ -24,7 +24,14 @@ from resnet_diffeo_probe.jacobian.spectrum import (
 )
 from resnet_diffeo_probe.jacobian.unit_jacobian import UnitJacobian
 
-__all__ = ["JACOBIAN_QUANTITIES", "QUANTITIES", "activation_measures", "bytes_of_measures", "measure"]
+__all__ = [
+    "JACOBIAN_QUANTITIES",
+    "QUANTITIES",
+    "activation_measures",
+    "bytes_of_measures",
+    "eliminates",
+    "measure",
+]
 
 
 _DETERMINANT = ("sign", "logabsdet", "sign_margin")
@@ -49,6 +56,7 @@ def measure(
     counts: bool = True,
     seed: int = 0,
     linearized: Linearization | None = None,
+    factorized: Determinant | None = None,
 ) -> dict[str, Finding]:
     """Measure the Jacobian of a unit's sum map at one input.
 
@@ -62,6 +70,7 @@ def measure(
         counts: whether all real eigenvalues below −1 are counted, however many there are.
         seed: of start vectors and of the check of the sign.
         linearized: the unit at x, where it is there already.
+        factorized: its determinant, where it is there already; factors as `eliminates` says.
 
     Returns:
         A finding for each quantity asked for.
@@ -90,7 +99,7 @@ def measure(
             if "logabsdet" in wanted:
                 found["logabsdet"] = estimated_logabsdet(lin, reason, max_bytes=max_bytes, seed=seed)
         else:
-            det = determinant(lin, seed=seed, keep=keep)
+            det = determinant(lin, seed=seed, keep=keep) if factorized is None else factorized
             found |= {"sign": det.sign, "logabsdet": det.logabsdet, "sign_margin": det.margin}
     if "sigma_max" in wanted:
         found["sigma_max"] = largest_singular_value(lin, seed=seed)
@@ -127,6 +136,23 @@ def bytes_of_measures(
     return bytes_of_estimates(lin.dimension, max_bytes=max_bytes) if "logabsdet" in quantities else 0.0
 
 
+def eliminates(
+    lin: Linearization, quantities: Collection[str], *, max_bytes: float | None = None
+) -> bool | None:
+    """Return whether `measure` keeps the factors of an elimination; None where it makes none.
+
+    Args:
+        lin: the unit at the input.
+        quantities: as they are given to `measure`.
+        max_bytes: likewise.
+    """
+    allowed = math.inf if max_bytes is None else max_bytes
+    if not _OF_FACTORS & set(quantities) or not bool(torch.isfinite(lin.branch_output).all()):
+        return None
+    keep, needed = _factors(lin, quantities, allowed)
+    return keep if needed <= allowed else None
+
+
 def _factors(lin: Linearization, quantities: Collection[str], allowed: float) -> tuple[bool, float]:
     """Return whether factors are kept, and the bytes of an elimination."""
     # without a smallest singular value nobody solves later: the sign is checked along the way
@@ -139,8 +165,10 @@ def _sigma_min(lin: Linearization, det: Determinant, seed: int, *, kept: bool) -
         needed = lin.factor_bytes() / 2**30
         reason = f"solves need kept factors, {needed:.1f} GiB, which is more than is allowed"
         return Finding.missing(Status.NOT_RUN, reason)
-    if det.factorization is None and det.sign.status is not Status.SINGULAR:
-        return Finding.missing(Status.ERROR, "J was not factorised")
+    if det.sign.status is Status.SINGULAR:
+        return Finding(0.0, status=Status.SINGULAR, reason=det.sign.reason)
+    if det.sign.status is Status.ERROR:
+        return det.sign
     return smallest_singular_value(lin, det.factorization, seed=seed)
 
 
