@@ -96,8 +96,8 @@ def _judge_sum(
         return _opposite_signs(unit, rows, kinds, counts, nonnegative)
     if not certain:
         sentence = (
-            f"No sign could be decided: the Jacobian is singular as computed at {_inputs(counts['zero'])}; it is "
-            f"singular within rounding, or the input lies on a kink, at {_inputs(counts['undetermined'])}."
+            f"No sign could be decided: the Jacobian is proven to be singular at {_inputs(counts['zero'])}; it "
+            f"is singular within rounding, or the input lies on a kink, at {_inputs(counts['undetermined'])}."
         )
         if counts["not_run"]:
             sentence += f" At {_inputs(counts['not_run'], 'more')} it was not computed."

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from resnet_diffeo_probe.finding import Evidence, Finding, Status
 from resnet_diffeo_probe.jacobian.check import Check, checked, probes_of, right_hand_sides
 from resnet_diffeo_probe.jacobian.elimination import factorize, factorize_and_solve_transpose
+from resnet_diffeo_probe.jacobian.exact_zero import why_singular
 from resnet_diffeo_probe.jacobian.factorization import JacobianFactorization
 from resnet_diffeo_probe.jacobian.linearize import Linearization
 
@@ -28,12 +29,13 @@ class Determinant:
     """Sign and log|det| of J at one input.
 
     Attributes:
-        sign: −1, 0, +1; `UNDETERMINED` where the margin is not below one, `ON_KINK` where the input lies on a kink.
+        sign: −1, 0, +1; `UNDETERMINED` where the margin is not below one, `ON_KINK` where the input lies on a kink. 0
+            is `SINGULAR`, and proven: a pivot of zero alone leaves the sign undetermined.
         logabsdet: natural logarithm, with an interval that fails with a probability below 1e-8; `UNDETERMINED`, with
-            the value that was computed, where the margin is not below one; `SINGULAR` where det J = 0.
+            the value that was computed if any was, where the margin is not below one; `SINGULAR` where det J = 0.
         margin: upper bound (it fails with a probability below 1e-8) of the norms that `check` speaks of; the sign is
             certain below one.
-        factorization: for solves, if its factors were kept; None where J is singular.
+        factorization: for solves, if its factors were kept; None where J is singular, or a pivot was zero.
     """
 
     sign: Finding
@@ -78,22 +80,22 @@ def concluded(factorization: JacobianFactorization, check: Check, *, seed: int) 
     """
     lin = factorization.linearization
     dtype = str(lin.x.dtype).removeprefix("torch.")
-    if factorization.local_part_is_singular:
-        reason = "the local part of J is singular, so the determinant lemma does not say what J is"
-        unknown = Finding(None, Evidence.EXACT, Status.UNDETERMINED, dtype=dtype, reason=reason)
-        return Determinant(unknown, unknown, unknown, None)
-    if factorization.sign == 0:
-        reason = "the elimination met a pivot that is exactly zero: J is singular to rounding error"
-        none = Finding.missing(Status.SINGULAR, reason, Evidence.EXACT)
+    if not check.margin < 1 and (proof := why_singular(lin)) is not None:
         margin = Finding.missing(Status.NOT_APPLICABLE, "J is singular", Evidence.NOT_APPLICABLE)
-        return Determinant(Finding(0, status=Status.SINGULAR, dtype=dtype, reason=reason), none, margin, None)
+        none = Finding.missing(Status.SINGULAR, proof, Evidence.EXACT)
+        return Determinant(Finding(0, status=Status.SINGULAR, dtype=dtype, reason=proof), none, margin, None)
+    if factorization.sign == 0:
+        return _without_pivots(factorization, dtype)
     margin = (
         Finding(check.margin, Evidence.ESTIMATED, dtype=dtype, seed=seed)
         if math.isfinite(check.margin)
-        else Finding.missing(Status.ERROR, "the solves of the check overflowed")
+        else Finding.missing(
+            Status.INFINITE, "the check overflowed: the pivots of J range over too many decades"
+        )
     )
     if not check.margin < 1:
-        reason = _within_rounding(check.margin, dtype)
+        reason = f"J is within rounding error of a singular matrix (margin {check.margin:.1e}, to be below 1)"
+        reason += _more_digits(dtype)
         sign = Finding(None, Evidence.EXACT, Status.UNDETERMINED, dtype=dtype, reason=reason)
         logabsdet = Finding(factorization.logabsdet, status=Status.UNDETERMINED, dtype=dtype, reason=reason)
         return Determinant(sign, logabsdet, margin, factorization)
@@ -106,10 +108,25 @@ def concluded(factorization: JacobianFactorization, check: Check, *, seed: int) 
     return Determinant(sign, logabsdet, margin, factorization)
 
 
-def _within_rounding(margin: float, dtype: str) -> str:
-    return f"J is within rounding error of a singular matrix (margin {margin:.1e}, to be below 1)" + (
-        "; --dtype float64 has nine more digits" if dtype == "float32" else ""
-    )
+def _without_pivots(factorization: JacobianFactorization, dtype: str) -> Determinant:
+    """Return that nothing is known: a pivot came out as zero, which proves nothing of J."""
+    if factorization.local_part_is_singular:
+        reason = (
+            "a pivot of J without its gates and group norms came out as exactly zero, and J is only reached from there "
+            "by the determinant lemma"
+        )
+    else:
+        reason = (
+            "a pivot came out as exactly zero: J is singular, or so near to it that rounding hides the side on which "
+            "it lies"
+        )
+    reason += _more_digits(dtype) or "; other inputs may decide"
+    unknown = Finding(None, Evidence.EXACT, Status.UNDETERMINED, dtype=dtype, reason=reason)
+    return Determinant(unknown, unknown, Finding.missing(Status.INFINITE, reason), None)
+
+
+def _more_digits(dtype: str) -> str:
+    return "; --dtype float64 has nine more digits" if dtype == "float32" else ""
 
 
 def _logabsdet(factorization: JacobianFactorization, check: Check, dtype: str, seed: int) -> Finding:
@@ -122,7 +139,6 @@ def _logabsdet(factorization: JacobianFactorization, check: Check, dtype: str, s
     half = (high - low) / 2
     reason = None
     if half > _WIDE * max(1.0, abs(value)):
-        reason = f"rounding errors may have moved this value by {half:.1e}" + (
-            "; --dtype float64 has nine more digits" if dtype == "float32" else ": J is nearly singular"
-        )
+        reason = f"rounding errors may have moved this value by up to {half:.1e}"
+        reason += _more_digits(dtype) or ": J is nearly singular"
     return Finding(value, interval=(low, high), dtype=dtype, seed=seed, reason=reason)

@@ -57,13 +57,14 @@ def smallest_singular_value(
 
     Args:
         lin: the unit at an input.
-        factorization: of J, for solves; None where J is singular.
+        factorization: of J, for solves; None where a pivot of it was zero.
         seed: of the start vector.
     """
-    if factorization is None:
-        return Finding(0.0, status=Status.SINGULAR)
     if lin.dimension <= _DENSE_SINGULAR:
         return Finding(float(lin.singular_values[-1]), dtype="float64")
+    if factorization is None:
+        reason = "a pivot of J came out as zero, so there are no solves with it: it is near 0, or 0 itself"
+        return Finding.missing(Status.UNDETERMINED, reason)
     return _extreme(
         lin, lambda v: factorization.solve(factorization.solve_transpose(v)), invert=True, seed=seed
     )

@@ -14,7 +14,7 @@ from torch import Tensor
 from resnet_diffeo_probe.finding import Finding, Status
 from resnet_diffeo_probe.jacobian import spectrum
 from resnet_diffeo_probe.jacobian.determinant import determinant
-from resnet_diffeo_probe.jacobian.measures import cross_checked
+from resnet_diffeo_probe.jacobian.measures import cross_checked, measure
 from resnet_diffeo_probe.jacobian.unit_jacobian import UnitJacobian
 
 D = torch.float64
@@ -149,9 +149,22 @@ def test_a_branch_without_active_coordinates_has_no_eigenvalue(unit_of: Callable
 
 
 def test_a_singular_jacobian_has_smallest_singular_value_zero(unit_of: Callable[..., Any]) -> None:
-    lin = linear_unit(unit_of, -torch.eye(3, dtype=D)).at(torch.ones(3))
-    found = spectrum.smallest_singular_value(lin, determinant(lin).factorization)
+    found = measure(linear_unit(unit_of, -torch.eye(3, dtype=D)), torch.ones(1, 3), ["sigma_min"])[
+        "sigma_min"
+    ]
     assert (found.value, found.status) == (0.0, Status.SINGULAR)
+
+
+def test_without_pivots_a_large_jacobian_has_no_smallest_singular_value_and_a_small_one_has(
+    unit_of: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    third = 1 / 3  # no whole multiple of a power of two that would do: nothing is proven
+    lin = linear_unit(unit_of, torch.tensor([[-1.0, 0.0], [third, -1.0]], dtype=D)).at(torch.ones(2))
+    assert determinant(lin).factorization is None
+    assert spectrum.smallest_singular_value(lin, None).value == pytest.approx(0, abs=1e-15)
+    monkeypatch.setattr(spectrum, "_DENSE_SINGULAR", 0)
+    unknown = spectrum.smallest_singular_value(lin, None)
+    assert (unknown.value, unknown.status) == (None, Status.UNDETERMINED)
 
 
 def test_a_contradicted_sign_is_undetermined() -> None:
