@@ -43,7 +43,8 @@ class Finding:
         evidence: how the value is known.
         status: `Status.OK`, or what else became of it.
         error: absolute error bound or estimate, in the unit of the value.
-        interval: (low, high), a confidence interval at 95 % or a bracket with a proof.
+        interval: (low, high): of an estimate, a confidence interval at 95 %; of a direct method, where rounding leaves
+            the value except with a probability below 1e-8; else a bracket with a proof.
         dtype: floating-point arithmetic that the value was computed in, e.g. `"float64"`.
         seed: the random seed where there was chance.
         reason: a sentence for people: why there is no value, or what it rests on.

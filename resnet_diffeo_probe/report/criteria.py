@@ -47,7 +47,7 @@ _ALL = (
         definition=Markup(
             "The sign of det <i>J</i> at an input, where <i>J</i> = <i>I</i> + <i>J<sub>F</sub></i> is "
             "the Jacobian of the sum map x + F(x). It is +1 where the map keeps orientation, −1 where "
-            "it reverses it, 0 where it is singular. It comes from the factorisation itself, never "
+            "it reverses it, 0 where it is proven to be singular. It comes from the factorisation itself, never "
             "from log|det|, and nothing is clipped before counting."
         ),
         threshold="Both signs at two inputs prove a fold. One sign at all inputs, of either kind, proves "
@@ -67,7 +67,8 @@ _ALL = (
         definition=Markup(
             "log|det <i>J</i>| divided by the dimension <i>n</i>: the mean, over directions, of the "
             "logarithm of the stretch. 0 keeps volume, negative contracts, positive expands. A "
-            "singular <i>J</i> is −∞ and is counted apart. Where no exact method fits, ≈ marks an estimate by "
+            "singular <i>J</i> is −∞ and is counted apart. ± is how far rounding may have moved an exact value, except "
+            "with a probability below 10⁻⁸. Where no exact method fits, ≈ marks an estimate by "
             "Lanczos quadrature with a 95 % interval for chance and truncation together; it has no sign. "
             "The power series of residual flows stands beside the exact value for comparison: it converges "
             "only where every eigenvalue of <i>J<sub>F</sub></i> is below 1 in modulus."
