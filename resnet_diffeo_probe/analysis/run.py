@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 import torch
 
-from resnet_diffeo_probe.analysis.executors import InThreads
+from resnet_diffeo_probe.analysis.executors import in_this_process
 from resnet_diffeo_probe.analysis.fingerprint import input_fingerprint
 from resnet_diffeo_probe.analysis.interrupt import Stop
 from resnet_diffeo_probe.analysis.pair import Outcome, measure_pair
@@ -110,7 +110,7 @@ def run_plan(
         discovery: the network, in the dtype of the plan.
         plan: what to measure, prepared.
         inputs: read one at a time.
-        executor: who measures; None: threads of this process.
+        executor: who measures; None: this process, on the CPU in threads.
         store: begun; what it holds is not measured again, what is measured is committed to it.
         stop: through which an interrupt is heard of.
         progress: called after each (unit, input) pair, in the calling thread.
@@ -121,7 +121,7 @@ def run_plan(
     """
     run = _Run(plan, inputs, store, progress)
     stop = Stop() if stop is None else stop
-    with executor or InThreads(discovery, plan) as workers:
+    with executor or in_this_process(discovery, plan) as workers:
         outcomes = workers.run(run.tasks())
         with stop.finishing(workers.stop):
             try:

@@ -1,8 +1,10 @@
-"""Who carries out tasks: threads of this process, processes of this machine, machines of a cluster."""
+"""Who carries out tasks: threads of this process or its GPU, processes of this machine, machines of a cluster."""
 
 from __future__ import annotations
 
+from resnet_diffeo_probe.analysis.executors.choice import in_this_process, is_on_device
+from resnet_diffeo_probe.analysis.executors.on_device import OnDevice
 from resnet_diffeo_probe.analysis.executors.processes import InProcesses
 from resnet_diffeo_probe.analysis.executors.threads import InThreads
 
-__all__ = ["InProcesses", "InThreads"]
+__all__ = ["InProcesses", "InThreads", "OnDevice", "in_this_process", "is_on_device"]
