@@ -24,12 +24,13 @@ from diffeo_probe.options import (
     thresholds_of,
 )
 from diffeo_probe.results import reuse_in_words, tell, write
-from diffeo_probe.run_record import Log, Observer, write_run
+from diffeo_probe.run_record import Log, Observer, taken_in_words, write_run
 from diffeo_probe.workers import Workforce, executor_for, workforce_options
 from resnet_diffeo_probe import __version__
 
 if TYPE_CHECKING:
-    from resnet_diffeo_probe.inputs import Inputs
+    from resnet_diffeo_probe.inputs import Inputs, Preprocessing
+    from resnet_diffeo_probe.models import LoadedModel
 
 __all__ = ["analyze", "run_analysis"]
 
@@ -188,7 +189,6 @@ def run_analysis(
     from resnet_diffeo_probe.analysis.store import Store
     from resnet_diffeo_probe.analysis.thresholds import require_units
     from resnet_diffeo_probe.attribution import Baseline
-    from resnet_diffeo_probe.inputs import read_inputs
     from resnet_diffeo_probe.models import load
 
     settings = Settings(
@@ -198,6 +198,7 @@ def run_analysis(
         dtype=dtype,
         seed=seed,
         workers=workforce.workers,
+        threads_per_worker=workforce.threads_per_worker or 1,
         max_bytes=None if max_memory is None else max_memory * 2**30,
         baseline=Baseline(baseline),
         device=device,
@@ -206,7 +207,7 @@ def run_analysis(
     for note in loaded.notes:
         terminal.hint(note)
     preprocessing = preprocessing_of(loaded, preset, mean, std, size, images=inputs != "synthetic")
-    batch = read_inputs(inputs, count=count, preprocessing=preprocessing, shape=loaded.input_shape, seed=seed)
+    batch = _read(loaded, inputs, count, preprocessing, seed)
     if recorded is not None:
         batch = replace(batch, source=recorded[1])
     if labels == "none":
@@ -282,9 +283,12 @@ def run_analysis(
             planned=announce,
             stale=seen.stale,
             proven=seen.proven,
+            taken=seen.taken,
+            again=seen.again,
         )
         if resume:
             seen.note(reuse_in_words(analysis.reuse))
+            seen.note(taken_in_words(analysis.step_reuse))
         write(analysis, folder)
         code = INTERRUPTED if analysis.interrupted else exit_code(analysis.result, fail_on, limits)
         log.line(f"{'interrupted' if analysis.interrupted else 'done'}: exit code {code}")
@@ -297,6 +301,22 @@ def run_analysis(
             f"--out {folder} --resume goes on from there"
         )
     return code
+
+
+def _read(
+    loaded: LoadedModel, inputs: str, count: int | None, preprocessing: Preprocessing, seed: int
+) -> Inputs:
+    from resnet_diffeo_probe.inputs import read_inputs
+
+    with terminal.counting("images looked at") as listed:
+        return read_inputs(
+            inputs,
+            count=count,
+            preprocessing=preprocessing,
+            shape=loaded.input_shape,
+            seed=seed,
+            listed=listed,
+        )
 
 
 def _tell_of_inputs(batch: Inputs) -> None:

@@ -23,10 +23,10 @@ def patient_stop(log: Log) -> Stop:
     from resnet_diffeo_probe.analysis.interrupt import Stop
 
     def heard() -> None:
-        _say("interrupted: finishing the measurements in progress; Ctrl-C again stops at once")
+        _say("interrupted: finishing what is in progress; Ctrl-C again stops at once")
 
     def leave() -> None:
-        _say("stopped at once: every finished measurement is kept, --resume goes on")
+        _say("stopped at once: what is finished is kept, --resume goes on")
         log.line("stopped at once by a second interrupt")
         for child in multiprocessing.active_children():
             child.kill()

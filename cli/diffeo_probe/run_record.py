@@ -14,9 +14,10 @@ from resnet_diffeo_probe.errors import DiffeoProbeError
 
 if TYPE_CHECKING:
     from diffeo_probe.terminal import Display
+    from resnet_diffeo_probe.analysis.kept_steps import StepReuse
     from resnet_diffeo_probe.analysis.run import Progress
 
-__all__ = ["LOG", "RUN", "Log", "Observer", "write_run"]
+__all__ = ["LOG", "RUN", "Log", "Observer", "taken_in_words", "write_run"]
 
 #: The options of a run, as a file of settings.
 RUN = "run.toml"
@@ -93,6 +94,16 @@ class Observer:
         self._show.proven(unit)
         self._log.line(f"{unit}: proofs searched")
 
+    def taken(self, step: str, part: str) -> None:
+        """Tell that a part of what follows the measuring was computed by an earlier run."""
+        if step == "proofs":
+            self._show.proven(part, taken=True)
+        self._log.line(f"{step}, {part}: taken from the earlier run")
+
+    def again(self, step: str, part: str, reason: str) -> None:
+        """Tell that a part was there and is computed again."""
+        self.note(f"{step}, {part}: computed again: {reason}")
+
     def stale(self, reasons: list[str]) -> None:
         """Tell why what was measured before cannot be used."""
         self.note(f"what was measured before cannot be used, and all is measured again: {'; '.join(reasons)}")
@@ -101,6 +112,12 @@ class Observer:
         """Tell something in words."""
         hint(text)
         self._log.line(text)
+
+
+def taken_in_words(reuse: StepReuse) -> str:
+    """Return which parts of what follows the measuring were taken over from an earlier run."""
+    parts = [f"{step} ({count})" for step, count in reuse.taken.items()]
+    return f"taken from the earlier run of what follows the measuring: {', '.join(parts) or 'nothing'}"
 
 
 def write_run(options: Mapping[str, Any], folder: Path) -> None:

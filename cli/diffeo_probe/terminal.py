@@ -6,7 +6,7 @@ import os
 import sys
 import time
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Protocol
 
@@ -20,7 +20,10 @@ if TYPE_CHECKING:
 
     from resnet_diffeo_probe.analysis.run import Progress
 
-__all__ = ["hint", "print_error", "printable", "progress_display"]
+__all__ = ["counting", "hint", "print_error", "printable", "progress_display"]
+
+# Seconds before a count is shown at all, and between two pictures of it.
+_PATIENCE, _REDRAWN = 1.0, 0.1
 
 
 def printable(text: str) -> str:
@@ -56,8 +59,8 @@ class Display(Protocol):
     def measured(self, progress: Progress) -> None:
         """Show one more measured pair."""
 
-    def proven(self, unit: str) -> None:
-        """Show that the proofs of a unit were looked for."""
+    def proven(self, unit: str, *, taken: bool = False) -> None:
+        """Show that the proofs of a unit were looked for, or taken from an earlier run."""
 
 
 @contextmanager
@@ -88,6 +91,32 @@ def progress_display() -> Iterator[Display]:
         yield _Bars(bar)
 
 
+@contextmanager
+def counting(what: str) -> Iterator[Callable[[int, int], None] | None]:
+    """Give what shows `3 of 8 {what}` in one line of a terminal, and only after a second; None elsewhere."""
+    if not sys.stderr.isatty():
+        yield None
+        return
+    due, width = time.monotonic() + _PATIENCE, 0
+
+    def show(done: int, total: int) -> None:
+        nonlocal due, width
+        if (now := time.monotonic()) < due:
+            return
+        due = now + _REDRAWN
+        line = f"{done} of {total} {what}"
+        sys.stderr.write(f"\r{line.ljust(width)}")
+        sys.stderr.flush()
+        width = len(line)
+
+    try:
+        yield show
+    finally:
+        if width:
+            sys.stderr.write(f"\r{' ' * width}\r")
+            sys.stderr.flush()
+
+
 class _Bars:
     """A bar for the measures, then one for the proofs, whose number is that of the measured units."""
 
@@ -106,7 +135,7 @@ class _Bars:
         if progress.done == progress.total:
             self._proving = self._bar.add_task("searching for proofs", total=len(self._units))
 
-    def proven(self, unit: str) -> None:
+    def proven(self, unit: str, *, taken: bool = False) -> None:
         """Move the second bar."""
         if self._proving is not None:
             self._bar.update(self._proving, advance=1, description=f"proofs: {_escaped(unit)}")
@@ -136,7 +165,8 @@ class _Lines:
                 err=True,
             )
 
-    def proven(self, unit: str) -> None:
+    def proven(self, unit: str, *, taken: bool = False) -> None:
         """Print a line for each unit."""
         seconds = time.monotonic() - self._started
-        click.echo(f"{printable(unit)}: proofs searched, after {seconds:.0f} s", err=True)
+        what = "taken from the earlier run" if taken else "searched"
+        click.echo(f"{printable(unit)}: proofs {what}, after {seconds:.0f} s", err=True)

@@ -18,6 +18,7 @@ from resnet_diffeo_probe.analysis.fingerprint import conditions_of
 from resnet_diffeo_probe.analysis.first_look import as_inputs, as_loaded, first_look
 from resnet_diffeo_probe.analysis.gate import is_complete
 from resnet_diffeo_probe.analysis.interrupt import Steps, Stop
+from resnet_diffeo_probe.analysis.kept_steps import KeptSteps, StepReuse
 from resnet_diffeo_probe.analysis.pictures import pictures_json
 from resnet_diffeo_probe.analysis.placement import references_json, refinement_json
 from resnet_diffeo_probe.analysis.plan import Plan, Settings, make_plan, prepared
@@ -62,6 +63,7 @@ class Analysis:
         pixel_pair: two images with the same features, where they were looked for and found.
         interrupted: whether the user stopped it before the end.
         reuse: what of it was measured by an earlier run.
+        step_reuse: what of the steps after the measuring was computed by one.
     """
 
     result: dict[str, Any]
@@ -70,6 +72,7 @@ class Analysis:
     pixel_pair: PixelPair | None
     interrupted: bool
     reuse: Reuse = field(default_factory=Reuse)
+    step_reuse: StepReuse = field(default_factory=StepReuse)
 
     @property
     def complete(self) -> bool:
@@ -101,6 +104,8 @@ def analyze(
     planned: Callable[[Plan], None] | None = None,
     stale: Callable[[list[str]], None] | None = None,
     proven: Callable[[str], None] | None = None,
+    taken: Callable[[str, str], None] | None = None,
+    again: Callable[[str, str, str], None] | None = None,
 ) -> Analysis:
     """Measure every residual unit of a network at every input and judge them.
 
@@ -121,6 +126,9 @@ def analyze(
         planned: called once with the plan before anything runs.
         stale: called where a store holds measurements that are of no use here, with the reasons in words.
         proven: called with the name of each unit whose proofs were looked for.
+        taken: called with each part of what follows the measuring that an earlier run computed: the step's name and
+            the part's.
+        again: called with each part that was there and could not be used, and why.
 
     Raises:
         NoUnitError: no residual unit was found.
@@ -156,47 +164,54 @@ def analyze(
             stop=stop,
             progress=progress,
         )
-        steps = Steps(interrupted=measured.interrupted)
-        proofs: dict[str, Proofs] = steps.take(
-            "proofs",
-            lambda: prove_units(exact, plan, measured, batch, loaded.module, proven=proven),
-            {},
-            wanted=settings.proves,
-        )
-        in_pixels: PixelPair | NoPixelPair | None = steps.take(
-            "pair of images",
-            lambda: pair_in_pixels(exact, plan, batch, loaded.module),
-            None,
-            wanted=settings.proves and settings.budget is Budget.FULL,
-        )
-        refinement: list[dict[str, Any]] = steps.take(
-            "refinement test",
-            lambda: refinement_json(discovery, batch, loaded.num_classes),
-            [],
-            wanted=settings.refines,
-        )
-        verdicts = _verdicts(plan, measured, proofs)
-        witnesses = tuple(w for p in proofs.values() for w in p.witnesses)
-        pulled = steps.take(
-            "pullback",
-            lambda: pullback_json(exact, plan, measured, batch),
-            None,
-            wanted=settings.refines and settings.budget is Budget.FULL,
-        )
-        attribution = steps.take(
-            "attribution",
-            lambda: attribution_json(discovery, exact, plan, measured, verdicts, batch),
-            None,
-            wanted=settings.refines,
-        )
-        pictures = steps.take(
-            "pictures",
-            lambda: pictures_json(exact, plan, measured, batch, witnesses, in_pixels, verdicts),
-            None,
-            wanted=not settings.measures,
-        )
-        # some steps end early by themselves
-        measured.interrupted |= stop.requested or steps.interrupted
+        steps = Steps(stop, interrupted=measured.interrupted)
+        kept = KeptSteps(store, taken=taken, again=again)
+        # between two steps an interrupt is remembered, and the next one is left out
+        with stop.finishing(lambda: None):
+            proofs: dict[str, Proofs] = steps.take(
+                "proofs",
+                lambda: prove_units(
+                    exact, plan, measured, batch, loaded.module, kept=kept, stop=stop, proven=proven
+                ),
+                {},
+                wanted=settings.proves,
+            )
+            in_pixels: PixelPair | NoPixelPair | None = steps.take(
+                "pair of images",
+                lambda: pair_in_pixels(exact, plan, batch, loaded.module, kept),
+                None,
+                wanted=settings.proves and settings.budget is Budget.FULL,
+            )
+            refinement: list[dict[str, Any]] = steps.take(
+                "refinement test",
+                lambda: refinement_json(discovery, batch, loaded.num_classes, kept),
+                [],
+                wanted=settings.refines,
+            )
+            verdicts = _verdicts(plan, measured, proofs)
+            witnesses = tuple(w for p in proofs.values() for w in p.witnesses)
+            pulled = steps.take(
+                "pullback",
+                lambda: pullback_json(exact, plan, measured, batch, kept),
+                None,
+                wanted=settings.refines and settings.budget is Budget.FULL,
+            )
+            attribution = steps.take(
+                "attribution",
+                lambda: attribution_json(discovery, exact, plan, measured, verdicts, batch, kept),
+                None,
+                wanted=settings.refines,
+            )
+            pictures = steps.take(
+                "pictures",
+                lambda: pictures_json(
+                    exact, plan, measured, batch, witnesses, in_pixels, verdicts, kept=kept, stop=stop
+                ),
+                None,
+                wanted=not settings.measures,
+            )
+            # some steps end early by themselves
+            measured.interrupted |= stop.requested or steps.interrupted
     units, rows = [unit_json(p, measured, batch) for p in plan.units], rows_json(measured)
     result = {
         "schema_version": SCHEMA_VERSION,
@@ -232,7 +247,7 @@ def analyze(
     }
     validate(result)
     pair = in_pixels if isinstance(in_pixels, PixelPair) and in_pixels.is_proof else None
-    return Analysis(result, verdicts, witnesses, pair, measured.interrupted, measured.reuse)
+    return Analysis(result, verdicts, witnesses, pair, measured.interrupted, measured.reuse, kept.reuse)
 
 
 def _verdicts(plan: Plan, measured: Measured, proofs: Mapping[str, Proofs]) -> tuple[Verdict, ...]:

@@ -9,6 +9,8 @@ import torch
 from torch import Tensor
 
 from resnet_diffeo_probe.analysis.attribution_extent import maps_allowed
+from resnet_diffeo_probe.analysis.kept_steps import KeptSteps, basis_of
+from resnet_diffeo_probe.analysis.part_check import validate_entry
 from resnet_diffeo_probe.analysis.plan import Plan, UnitPlan
 from resnet_diffeo_probe.analysis.quantities import Budget
 from resnet_diffeo_probe.analysis.raster import Pixels, values_picture
@@ -47,6 +49,7 @@ def pixel_maps(
     units: Sequence[str],
     names: Sequence[str],
     baseline: Baseline,
+    kept: KeptSteps,
 ) -> dict[str, Any]:
     """Return `images`, the inputs that were mapped, and `maps` of the first units at the first inputs.
 
@@ -57,6 +60,7 @@ def pixel_maps(
         units: names in order of interest.
         names: of the inputs, likewise.
         baseline: where the lines to the inputs start.
+        kept: where the maps of each unit at each input are kept, and found again.
     """
     settings = plan.settings
     images: list[dict[str, Any]] = []
@@ -76,12 +80,46 @@ def pixel_maps(
         x = x.to(dtype)
         start = baseline_input(baseline, x, batch.preprocessing)
         for unit in units:
-            maps += _maps_at(network, plans[unit], plan, x, start, name)
+            maps += _kept_maps_at(network, plans[unit], plan, x, start, name, kept)
     return {"images": images, "maps": maps}
 
 
+def _kept_maps_at(
+    network: TappedNetwork,
+    unit_plan: UnitPlan,
+    plan: Plan,
+    x: Tensor,
+    start: Tensor,
+    name: str,
+    kept: KeptSteps,
+) -> list[dict[str, Any]]:
+    unit, settings = unit_plan.unit.name, plan.settings
+    about = {"unit": unit, "name": name, "room": settings.memory}
+    failed: list[str] = []
+    maps: list[dict[str, Any]] = kept.take(
+        "attribution maps",
+        f"{unit} at {name}",
+        basis_of(input=x, baseline=start, **about),
+        lambda: _maps_at(network, unit_plan, plan, x, start, name, failed),
+        _require_maps,
+        keeps=lambda: not failed,  # what failed is tried again
+    )
+    return maps
+
+
+def _require_maps(maps: Any) -> None:
+    for entry in maps:
+        validate_entry("attributed_map", entry)
+
+
 def _maps_at(
-    network: TappedNetwork, unit_plan: UnitPlan, plan: Plan, x: Tensor, start: Tensor, name: str
+    network: TappedNetwork,
+    unit_plan: UnitPlan,
+    plan: Plan,
+    x: Tensor,
+    start: Tensor,
+    name: str,
+    failed: list[str],
 ) -> list[dict[str, Any]]:
     unit = unit_plan.unit
     about = {"unit": unit.name, "input": name}
@@ -90,6 +128,8 @@ def _maps_at(
         triple = _triple(network, unit_plan, plan, x)
     except (NotAttributableError, ArithmeticError, RuntimeError) as error:
         reason = getattr(error, "what", None) or str(error).splitlines()[0][:300]
+        if isinstance(error, RuntimeError):
+            failed.append(reason)
         return [about | energy, about | _none("log_sigma_min", reason)]
     spectral = [_attempt("log_sigma_min", lambda: log_sigma_min_map(network, unit, x, triple))]
     if spectral[0]["picture"] is None:
@@ -108,7 +148,7 @@ def _triple(network: TappedNetwork, unit_plan: UnitPlan, plan: Plan, x: Tensor) 
         raise NotAttributableError("J is factorised once more for this in the full budget only")
     with torch.no_grad():
         lin = jacobian.at(network.value(x, unit_plan.unit, "input"))
-    if lin.factor_bytes() > settings.memory / settings.threads:
+    if lin.factor_bytes() > settings.memory:
         raise NotAttributableError("the factors of J do not fit into the memory allowed")
     factorization = lin.factorize(keep=True)
     if factorization.sign == 0:

@@ -8,13 +8,15 @@ from importlib import metadata
 from typing import Any
 
 import torch
-from torch import Tensor
 
+from resnet_diffeo_probe.analysis.attributed_input import attributed_at
 from resnet_diffeo_probe.analysis.attributed_pixels import pixel_maps
-from resnet_diffeo_probe.analysis.attribution_extent import Extent, extent_of
+from resnet_diffeo_probe.analysis.attribution_extent import extent_of
+from resnet_diffeo_probe.analysis.kept_steps import KeptSteps
 from resnet_diffeo_probe.analysis.plan import Plan
 from resnet_diffeo_probe.analysis.quantities import Budget
 from resnet_diffeo_probe.analysis.run import Measured
+from resnet_diffeo_probe.analysis.store_error import StoreError
 from resnet_diffeo_probe.attribution import (
     Ablation,
     Baseline,
@@ -22,10 +24,8 @@ from resnet_diffeo_probe.attribution import (
     NotAttributableError,
     PathAttribution,
     TappedNetwork,
-    ablations,
     agreement,
     baseline_input,
-    conductance,
     relevance,
 )
 from resnet_diffeo_probe.bijectivity import State, Verdict
@@ -46,6 +46,7 @@ def attribution_json(
     measured: Measured,
     verdicts: Sequence[Verdict],
     batch: Inputs,
+    kept: KeptSteps,
 ) -> dict[str, Any] | None:
     """Return the object `attribution` of a result.
 
@@ -59,6 +60,7 @@ def attribution_json(
         measured: what was measured.
         verdicts: of the units.
         batch: the inputs.
+        kept: where what was found at each input, and each map, is kept and found again.
     """
     settings, baseline = plan.settings, plan.settings.baseline
     if settings.measures or settings.budget is Budget.QUICK or measured.interrupted:
@@ -80,10 +82,12 @@ def attribution_json(
     }
     # a network may draw random numbers in its forward pass: the user's stream goes on where it was
     with torch.random.fork_rng(devices=[]):
-        found, reason = _attempt(lambda: _attributed(discovery, verdicts, batch, settings.budget, baseline))
+        found, reason = _attempt(
+            lambda: _attributed(discovery, verdicts, batch, settings.budget, baseline, kept)
+        )
         parts |= found
         units, names = _mapped(parts, plan, verdicts, batch)
-        maps, no_maps = _attempt(lambda: pixel_maps(exact, plan, batch, units, names, baseline))
+        maps, no_maps = _attempt(lambda: pixel_maps(exact, plan, batch, units, names, baseline, kept))
     return about | parts | maps | {"reason": reason, "maps_reason": no_maps}
 
 
@@ -91,6 +95,8 @@ def _attempt(compute: Callable[[], dict[str, Any]]) -> tuple[dict[str, Any], str
     """Return the parts, or why there are none: whatever a network does when it is differentiated, its numbers stand."""
     try:
         return compute(), None
+    except StoreError:
+        raise
     except DiffeoProbeError as error:
         return {}, error.what
     except Exception as error:
@@ -124,22 +130,26 @@ def negative_shares_of(verdicts: Sequence[Verdict], units: Iterable[str]) -> dic
 
 
 def _attributed(
-    discovery: Discovery, verdicts: Sequence[Verdict], batch: Inputs, budget: Budget, baseline: Baseline
+    discovery: Discovery,
+    verdicts: Sequence[Verdict],
+    batch: Inputs,
+    budget: Budget,
+    baseline: Baseline,
+    kept: KeptSteps,
 ) -> dict[str, Any]:
     network = TappedNetwork(discovery)
     extent = extent_of(network, batch, budget)
-    found: list[tuple[PathAttribution, list[Ablation]]] = []
+    found: list[tuple[PathAttribution, Sequence[Ablation]]] = []
     inputs, rows = [], []
     for index in extent.inputs:
         name, x = batch.names[index], batch.part(index, index + 1)
-        try:
-            path, probability = _path(network, x, baseline_input(baseline, x, batch.preprocessing), extent)
-        except NotAttributableError as error:
-            inputs.append(_failed(name, error.what))
+        at = attributed_at(network, name, x, baseline_input(baseline, x, batch.preprocessing), extent, kept)
+        if isinstance(at, str):
+            inputs.append(_failed(name, at))
             continue
-        lost = [of_unit for (of_unit,) in ablations(network, x)]
+        path, lost = at.path, at.ablations
         found.append((path, lost))
-        inputs.append(_input_json(name, path, probability))
+        inputs.append(_input_json(name, path, at.probability))
         rows += [_row_json(name, path, place, lost[place]) for place in range(len(network.units))]
     if not found:
         raise NotAttributableError(inputs[0]["reason"] if inputs else "there is no input")
@@ -175,19 +185,6 @@ def _attributed(
             "by_frequency": list(judged.by_frequency),
         },
     }
-
-
-def _path(
-    network: TappedNetwork, x: Tensor, baseline: Tensor, extent: Extent
-) -> tuple[PathAttribution, float]:
-    """Return the split of the predicted class's logit, and that class's probability."""
-    with torch.no_grad():
-        logits = network(x)[0]
-    target = int(logits.argmax())
-    path = conductance(network, x, baseline, target, steps=extent.steps, most_steps=extent.most_steps)
-    if not all(abs(value) < float("inf") for unit in path.units for value in (unit.branch, unit.total)):
-        raise NotAttributableError("a conductance is not finite")
-    return path, float(logits.double().softmax(0)[target])
 
 
 def _is_complete(path: PathAttribution, units: Mapping[str, Any] | None = None) -> bool:

@@ -6,42 +6,33 @@ first is always among those shown.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from resnet_diffeo_probe.analysis.interrupt import Stop
+from resnet_diffeo_probe.analysis.kept_steps import KeptSteps
 from resnet_diffeo_probe.analysis.plan import Plan, UnitPlan
-from resnet_diffeo_probe.analysis.proving import is_costly
-from resnet_diffeo_probe.analysis.quantities import Budget
 from resnet_diffeo_probe.analysis.raster import Pixels, mosaic, values_picture
 from resnet_diffeo_probe.analysis.run import Measured
-from resnet_diffeo_probe.analysis.spatial import (
-    SpatialMap,
-    clipped_map,
-    fold_normal_map,
-    singular_vector_map,
-)
+from resnet_diffeo_probe.analysis.spatial_maps import is_spatial, map_places, spatial_maps
 from resnet_diffeo_probe.analysis.worker import one_thread
 from resnet_diffeo_probe.bijectivity import State, Verdict, Witness
 from resnet_diffeo_probe.bijectivity.pixel_pair import NoPixelPair, PixelPair
-from resnet_diffeo_probe.finding import Status
 from resnet_diffeo_probe.inputs import Inputs
-from resnet_diffeo_probe.units import Discovery, UnitActivations
+from resnet_diffeo_probe.units import Discovery
 
 __all__ = ["pictures_json"]
 
-# Units with maps, units with a pair, inputs shown: the picture of a deep network stays a picture.
-_MAPPED_UNITS, _PAIRED_UNITS, _SHOWN_INPUTS = 16, 8, 8
+# Units with a pair, inputs shown.
+_PAIRED_UNITS, _SHOWN_INPUTS = 8, 8
 # Tiles of a mosaic, those that differ most.
 _CHANNELS = 9
 # Characters of base64 in all.
 _MOST_CHARACTERS = 1_400_000
-# One factorisation more for every so many measurements, and no more than so many.
-_MEASUREMENTS_EACH, _MOST_VECTORS = 3, 24
 
 
 def pictures_json(
@@ -52,6 +43,9 @@ def pictures_json(
     witnesses: Sequence[Witness],
     in_pixels: PixelPair | NoPixelPair | None,
     verdicts: Sequence[Verdict],
+    *,
+    kept: KeptSteps,
+    stop: Stop,
 ) -> dict[str, Any] | None:
     """Return the object `pictures` of a result.
 
@@ -65,12 +59,18 @@ def pictures_json(
         witnesses: the pairs that were found.
         in_pixels: the pair of images, or why there is none.
         verdicts: of the units: which to look at first.
+        kept: where the maps that take a factorisation are kept, and found again.
+        stop: through which an interrupt is heard of.
+
+    Raises:
+        Unfinished: an interrupt ended the drawing.
+        StoreError: what is kept cannot be read or written.
     """
     units = _by_concern(plan, measured, verdicts)
     if plan.settings.measures or measured.interrupted or not units:
         return None
     album = _Album()
-    _draw(album, units, discovery, plan, measured, batch, witnesses, in_pixels)
+    _draw(album, units, discovery, plan, measured, batch, witnesses, in_pixels, kept, stop)
     return album.to_json()
 
 
@@ -83,14 +83,16 @@ def _draw(
     batch: Inputs,
     witnesses: Sequence[Witness],
     in_pixels: PixelPair | NoPixelPair | None,
+    kept: KeptSteps,
+    stop: Stop,
 ) -> None:
-    places = _map_places(units, measured)
+    places = map_places(units, measured)
     names = [*(name for _, name in places), *_inputs_of(witnesses), *batch.names[:_SHOWN_INPUTS]]
     _add_inputs(album, batch, list(dict.fromkeys(names))[:_SHOWN_INPUTS])
     if isinstance(in_pixels, PixelPair) and (pixels := Pixels.of(in_pixels.x1, batch.preprocessing)):
         album.add("pixel_pair", _pair_of_images(in_pixels.x1, in_pixels.x2, pixels))
     with one_thread():
-        for found in _maps(discovery, plan, measured, batch, places, witnesses):
+        for found in spatial_maps(discovery, plan, measured, batch, places, witnesses, kept, stop):
             album.add("maps", found)
     shown = {p.unit.name for p in units[:_PAIRED_UNITS]}
     for witness in witnesses:
@@ -136,24 +138,6 @@ def _by_concern(plan: Plan, measured: Measured, verdicts: Sequence[Verdict]) -> 
     return sorted(units, key=concern)
 
 
-def _map_places(units: Sequence[UnitPlan], measured: Measured) -> list[tuple[UnitPlan, str]]:
-    """Return which units are mapped at which inputs: each at the first one, and where it is nearest to singular."""
-    mapped = units[:_MAPPED_UNITS]
-    first = [(p, next(iter(measured.rows[p.unit.name]))) for p in mapped]
-    weakest = [(p, name) for p in mapped if (name := _weakest_input(p.unit.name, measured)) is not None]
-    seen = {(p.unit.name, name) for p, name in first}
-    return first + [(p, name) for p, name in weakest if (p.unit.name, name) not in seen]
-
-
-def _weakest_input(unit: str, measured: Measured) -> str | None:
-    sizes = {
-        name: float(row["sigma_min"].value)
-        for name, row in measured.rows[unit].items()
-        if "sigma_min" in row and row["sigma_min"].value is not None
-    }
-    return min(sizes, key=lambda name: sizes[name], default=None)
-
-
 def _inputs_of(witnesses: Sequence[Witness]) -> Iterator[str]:
     for witness in witnesses:
         yield from (name for name in witness.about.get("inputs", ()) if isinstance(name, str))
@@ -167,103 +151,10 @@ def _add_inputs(album: _Album, batch: Inputs, names: Sequence[str]) -> None:
             album.add("inputs", about | {"picture": pixels.picture(x).to_json()})
 
 
-def _maps(
-    discovery: Discovery,
-    plan: Plan,
-    measured: Measured,
-    batch: Inputs,
-    places: Sequence[tuple[UnitPlan, str]],
-    witnesses: Sequence[Witness],
-) -> Iterator[dict[str, Any]]:
-    """Yield every map, in the order of the places; one forward pass an input, the units of it in parallel."""
-    seen: dict[str, Mapping[str, UnitActivations]] = {}
-    for name in dict.fromkeys(name for _, name in places):
-        index = batch.names.index(name)
-        x = batch.part(index, index + 1).to(getattr(torch, plan.settings.dtype))
-        needed = {p.unit.name for p, at in places if at == name}
-        seen[name] = {unit: found for unit, found in discovery.run(x)[1].items() if unit in needed}
-    with_vectors = _with_vectors(plan, measured, places)
-    threads = plan.settings.threads
-    with ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
-        tasks = [
-            pool.submit(_at, plan, p, seen[name][p.unit.name], with_vectors[p.unit.name, name])
-            for p, name in places
-        ]
-        for (unit_plan, name), task in zip(places, tasks, strict=True):
-            about = {"unit": unit_plan.unit.name, "input": name}
-            yield from (about | found.to_json() for found in task.result())
-    folds = {w.unit: w for w in witnesses if w.map == "sum" and w.is_proof}
-    for unit_plan in {p.unit.name: p for p, _ in places}.values():
-        jacobian, witness = unit_plan.jacobian, folds.get(unit_plan.unit.name)
-        if jacobian is not None and _is_spatial(unit_plan.unit.input_shape):
-            drawn = _attempt("fold_normal", lambda j=jacobian, w=witness: fold_normal_map(j, w))  # type: ignore[misc]
-            yield {"unit": unit_plan.unit.name, "input": None} | drawn.to_json()
-
-
-def _with_vectors(
-    plan: Plan, measured: Measured, places: Sequence[tuple[UnitPlan, str]]
-) -> dict[tuple[str, str], str | None]:
-    """Return for each place None where the singular vector is computed, else why it is not.
-
-    A vector costs about one factorisation: a share of what was measured, and none where one factorisation is costly.
-    """
-    total = sum(len(rows) for rows in measured.rows.values())
-    left = min(_MOST_VECTORS, max(1, total // _MEASUREMENTS_EACH))
-    reasons: dict[tuple[str, str], str | None] = {}
-    for unit_plan, name in places:
-        unit = unit_plan.unit.name
-        sign = measured.rows[unit][name].get("sign")
-        if plan.settings.budget is Budget.QUICK:
-            reason: str | None = "not computed in the quick budget"
-        elif is_costly(unit_plan) and plan.settings.budget is not Budget.FULL:
-            reason = "a second factorisation of this unit costs too much; --budget full computes it"
-        elif sign is not None and sign.status in (Status.NOT_RUN, Status.ERROR):
-            reason = "the Jacobian was not factorised at this input"
-        elif not left:
-            reason = "not computed: the vectors would take too large a share of the run's time"
-        else:
-            reason, left = None, left - 1
-        reasons[unit, name] = reason
-    return reasons
-
-
-def _at(plan: Plan, unit_plan: UnitPlan, seen: UnitActivations, no_vector: str | None) -> list[SpatialMap]:
-    unit, jacobian = unit_plan.unit, unit_plan.jacobian
-    assert jacobian is not None  # noqa: S101 - only such units are mapped
-    if not _is_spatial(unit.input_shape):
-        shape = " × ".join(map(str, unit.input_shape))
-        reason = f"the unit's input ({shape}) has no height and width"
-        return [SpatialMap(kind, None, reason=reason) for kind in ("clipped", "singular_vector")]
-    settings = plan.settings
-    vector = (
-        SpatialMap("singular_vector", None, reason=no_vector)
-        if no_vector is not None
-        else _attempt(
-            "singular_vector",
-            lambda: singular_vector_map(
-                jacobian, seen.input, max_bytes=settings.memory / settings.threads, seed=settings.seed
-            ),
-        )
-    )
-    return [clipped_map(unit, seen), vector]
-
-
-def _attempt(kind: str, draw: Callable[[], SpatialMap]) -> SpatialMap:
-    """Draw a map; whatever goes wrong is its reason, since nothing rests on a picture."""
-    try:
-        return draw()
-    except Exception as error:  # the other pictures go on
-        return SpatialMap(kind, None, reason=f"{type(error).__name__}: {error}".splitlines()[0][:300])
-
-
-def _is_spatial(shape: Sequence[int]) -> bool:
-    return len(shape) == 3 and shape[1] * shape[2] > 1
-
-
 def _pair(witness: Witness, batch: Inputs) -> dict[str, Any] | None:
     """Return a pair's points and their difference: as images where the unit takes images, else channel by channel."""
     x1, x2 = witness.x1, witness.x2
-    if not _is_spatial(x1.shape[1:]):
+    if not is_spatial(x1.shape[1:]):
         return None
     about: dict[str, Any] = {"unit": witness.unit, "map": witness.map, "channels": None}
     takes_images = tuple(x1.shape[1:]) == tuple(batch.shape)

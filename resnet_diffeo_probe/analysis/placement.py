@@ -7,6 +7,8 @@ from typing import Any
 
 import torch
 
+from resnet_diffeo_probe.analysis.kept_steps import KeptSteps, basis_of
+from resnet_diffeo_probe.analysis.part_check import validate_part
 from resnet_diffeo_probe.flows.refinement import refinement_test
 from resnet_diffeo_probe.inputs import Inputs
 from resnet_diffeo_probe.references import compare
@@ -49,13 +51,16 @@ def _named_as_there(row: dict[str, Any]) -> dict[str, Any]:
     return row if name is None else row | {"quantity": name}
 
 
-def refinement_json(discovery: Discovery, batch: Inputs, num_classes: int | None) -> list[dict[str, Any]]:
+def refinement_json(
+    discovery: Discovery, batch: Inputs, num_classes: int | None, kept: KeptSteps
+) -> list[dict[str, Any]]:
     """Replace steps by finer integration of the same field and compare the network's answers.
 
     Args:
         discovery: the network in the user's own arithmetic.
         batch: the inputs.
         num_classes: of the model; where there are as many class folders, accuracy is given too.
+        kept: where the rows are kept, and found again.
     """
     size = _REFINED_BATCH if discovery.batch_is_free else 1
     total = len(batch.names)
@@ -67,4 +72,11 @@ def refinement_json(discovery: Discovery, batch: Inputs, num_classes: int | None
         labels = torch.tensor([index[batch.labels[i]] for i in chosen])
     # a few hundred inputs at most are held, since every number of sub-steps runs through them again
     x = torch.cat([batch.part(i, i + 1) for i in chosen])
-    return [found.to_json() for found in refinement_test(discovery, x.split(size), labels=labels)]
+    rows: list[dict[str, Any]] = kept.take(
+        "refinement test",
+        f"{count} inputs",
+        basis_of(inputs=x, labels=labels, batch=size),
+        lambda: [found.to_json() for found in refinement_test(discovery, x.split(size), labels=labels)],
+        lambda rows: validate_part("refinement", rows),
+    )
+    return rows

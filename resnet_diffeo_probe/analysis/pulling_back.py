@@ -9,9 +9,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from resnet_diffeo_probe.analysis.plan import Plan
+from resnet_diffeo_probe.analysis.kept_steps import KeptSteps, basis_of
+from resnet_diffeo_probe.analysis.part_check import validate_part
+from resnet_diffeo_probe.analysis.plan import Plan, Settings
 from resnet_diffeo_probe.analysis.quantities import Budget
 from resnet_diffeo_probe.analysis.run import Measured
+from resnet_diffeo_probe.analysis.store_error import StoreError
 from resnet_diffeo_probe.analysis.worker import one_thread
 from resnet_diffeo_probe.errors import DiffeoProbeError
 from resnet_diffeo_probe.inputs import Inputs
@@ -45,7 +48,7 @@ class _Directions:
 
 
 def pullback_json(
-    discovery: Discovery, plan: Plan, measured: Measured, batch: Inputs
+    discovery: Discovery, plan: Plan, measured: Measured, batch: Inputs, kept: KeptSteps
 ) -> dict[str, Any] | None:
     """Measure the Jacobian of every unit's output with respect to the pixels at the first input.
 
@@ -54,6 +57,7 @@ def pullback_json(
         plan: only the full budget asks for it, and only where no measures are named.
         measured: nothing is done after an interrupt.
         batch: the inputs.
+        kept: where what was measured is kept, and found again.
 
     Returns:
         The object `pullback` of a result: a list of depths, or the reason why there are none; None where it was not
@@ -62,7 +66,6 @@ def pullback_json(
     settings = plan.settings
     if settings.budget is not Budget.FULL or settings.measures or measured.interrupted:
         return None
-    started = time.perf_counter()
     name = batch.names[0]
     x = batch.part(0, 1).to(getattr(torch, settings.dtype))
     try:
@@ -70,22 +73,43 @@ def pullback_json(
             chosen = _affordable(discovery, x, settings.memory)
             if chosen.count == 0:
                 return _not_run(name, chosen)
-            depths = pullback(
-                discovery,
-                x,
-                directions=chosen.tangents(x, settings.seed),
-                batch=_BATCH if x.numel() <= _SMALL else 1,
-                max_bytes=settings.memory,
+            found: dict[str, Any] = kept.take(
+                "pullback",
+                name,
+                basis_of(input=x, name=name, directions=chosen.count, reason=chosen.reason),
+                lambda: _measured(discovery, x, chosen, settings, name),
+                _require,
             )
+    except StoreError:
+        raise
     except (RuntimeError, ValueError, MemoryError, DiffeoProbeError) as error:
         lines = str(error).splitlines() or [""]
         return _not_run(name, _Directions(0, x.numel(), f"{type(error).__name__}: {lines[0][:300]}"))
-    sampled = chosen.count < chosen.pixels
+    return found
+
+
+def _require(part: Any) -> None:
+    if not isinstance(part, dict):  # a result may hold none at all
+        raise TypeError("no pullback")
+    validate_part("pullback", part)
+
+
+def _measured(
+    discovery: Discovery, x: Tensor, chosen: _Directions, settings: Settings, name: str
+) -> dict[str, Any]:
+    started = time.perf_counter()
+    depths = pullback(
+        discovery,
+        x,
+        directions=chosen.tangents(x, settings.seed),
+        batch=_BATCH if x.numel() <= _SMALL else 1,
+        max_bytes=settings.memory,
+    )
     return {
         "input": name,
         "pixels": chosen.pixels,
         "directions": chosen.count,
-        "seed": settings.seed if sampled else None,
+        "seed": settings.seed if chosen.count < chosen.pixels else None,
         "reason": chosen.reason,
         "seconds": round(time.perf_counter() - started, 3),
         "depths": [

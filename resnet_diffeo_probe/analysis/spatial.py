@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from resnet_diffeo_probe.analysis.admission import Admission
 from resnet_diffeo_probe.analysis.raster import values_picture
 from resnet_diffeo_probe.bijectivity import Witness
 from resnet_diffeo_probe.jacobian import UnitJacobian
@@ -30,6 +31,7 @@ class SpatialMap:
         high: the value of the scale's upper end; the lower one is 0.
         numbers: what the picture says, JSON values.
         reason: why there are no values.
+        failed: whether an error is that reason, which another attempt need not meet.
     """
 
     kind: str
@@ -37,6 +39,7 @@ class SpatialMap:
     high: float = 1.0
     numbers: dict[str, float | int | str] | None = None
     reason: str | None = None
+    failed: bool = False
 
     def to_json(self) -> dict[str, Any]:
         """Return the object of `result.json` without the unit and the input."""
@@ -65,25 +68,28 @@ def clipped_map(unit: ResidualUnit, seen: UnitActivations) -> SpatialMap:
     return SpatialMap("clipped", share, 1.0, numbers)
 
 
-def singular_vector_map(jacobian: UnitJacobian, x: Tensor, *, max_bytes: float, seed: int) -> SpatialMap:
+def singular_vector_map(jacobian: UnitJacobian, x: Tensor, *, admission: Admission, seed: int) -> SpatialMap:
     """Return the energy, over channels, of the direction that the sum map shrinks most at an input.
 
     Args:
         jacobian: of the unit.
         x: (1, C, H, W) its input.
-        max_bytes: memory allowed for the factors.
+        admission: the memory for factors, shared with others that draw.
         seed: of the start vector.
 
     Raises:
         ArithmeticError: the iteration did not converge.
     """
     lin = jacobian.at(x)
-    if lin.factor_bytes() > max_bytes:
+    if lin.factor_bytes() > admission.limit:
         return SpatialMap("singular_vector", None, reason="the factors do not fit into the memory allowed")
-    factorization = lin.factorize(keep=True)
-    if factorization.sign == 0:
-        return SpatialMap("singular_vector", None, reason="J is singular here: there are no solves with it")
-    vector, size = smallest_singular_vector(factorization, seed=seed)
+    with admission.admit(lin.factor_bytes()):
+        factorization = lin.factorize(keep=True)
+        if factorization.sign == 0:
+            reason = "J is singular here: there are no solves with it"
+            return SpatialMap("singular_vector", None, reason=reason)
+        vector, size = smallest_singular_vector(factorization, seed=seed)
+        del factorization  # its memory is the next one's
     return _energy("singular_vector", vector, {"stretch": size})
 
 

@@ -6,12 +6,11 @@ One SQLite file in the output folder. A pair of unit and input is one transactio
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 from filelock import FileLock, Timeout
 
@@ -20,29 +19,16 @@ from resnet_diffeo_probe.analysis.pair import Outcome
 from resnet_diffeo_probe.analysis.quantities import QUANTITIES
 from resnet_diffeo_probe.analysis.schema import validate_row
 from resnet_diffeo_probe.analysis.store_error import StoreError, explained
+from resnet_diffeo_probe.analysis.store_schema import create_tables, transaction
 from resnet_diffeo_probe.analysis.stored_finding import COLUMNS, to_finding, to_number, to_row, to_text
 
-__all__ = ["FILE", "LOCK", "Kept", "Store", "StoreError"]
+__all__ = ["FILE", "LOCK", "Kept", "KeptStep", "Store", "StoreError"]
 
 #: The name of the file in the output folder.
 FILE = "measurements.sqlite"
 #: The file that a process holds locked as long as it works in the folder; it stays there, empty.
 LOCK = ".diffeo-probe.lock"
 
-# Columns without a type keep a number as it comes: one of type REAL would turn -0.0 into 0.0 and 1 into 1.0.
-_SCHEMA = (
-    "CREATE TABLE studies (id INTEGER PRIMARY KEY, model TEXT NOT NULL, settings TEXT NOT NULL, "
-    "version TEXT NOT NULL, UNIQUE (model, settings, version))",
-    "CREATE TABLE pairs (id INTEGER PRIMARY KEY, study INTEGER NOT NULL REFERENCES studies (id), "
-    "unit TEXT NOT NULL, input TEXT NOT NULL, input_sha256 TEXT NOT NULL, nonnegative NOT NULL, seconds NOT NULL, "
-    "allowed_bytes NOT NULL, UNIQUE (study, unit, input))",
-    "CREATE TABLE measurements (pair INTEGER NOT NULL REFERENCES pairs (id), quantity TEXT NOT NULL, value, "
-    "evidence TEXT NOT NULL, status TEXT NOT NULL, error, low, high, dtype TEXT, seed, reason TEXT, "
-    "PRIMARY KEY (pair, quantity)) WITHOUT ROWID",
-    "CREATE VIEW measured AS SELECT model, settings, version, unit, input, input_sha256, quantity, value, evidence, "
-    "status, error, low, high, dtype, seed, reason, seconds FROM measurements JOIN pairs ON pair = pairs.id "
-    "JOIN studies ON study = studies.id",
-)
 _COLUMNS = ", ".join(("quantity", *COLUMNS))
 
 
@@ -59,6 +45,23 @@ class Kept:
     outcome: Outcome
     input_sha256: str
     allowed_bytes: float
+
+
+@dataclass(frozen=True, slots=True)
+class KeptStep:
+    """A part of what follows the measuring, as it stands in the store: anyone may have edited it.
+
+    Attributes:
+        basis: fingerprint of what it rests on.
+        content: JSON text.
+        arrays: of numbers, as `safetensors` writes them.
+        sha256: of the others and its place, as its writer gave it.
+    """
+
+    basis: str
+    content: str
+    arrays: bytes
+    sha256: str
 
 
 class Store:
@@ -149,7 +152,13 @@ class Store:
             # committed is on disk, and stays in a power cut: a pair takes far longer than a sync
             connection.execute("PRAGMA synchronous = FULL")
             connection.execute("PRAGMA journal_mode = WAL")
-            self._create_tables(connection)
+            if not create_tables(connection):
+                raise StoreError(
+                    f"{self.path} has other tables than this version writes",
+                    why="another version of diffeo-probe wrote it, or another program",
+                    fix="--overwrite to measure again, or another --out",
+                    code="store-unusable",
+                )
             # a damaged page can swallow rows without an error; some hundred megabytes are looked through in a second
             [[found]] = connection.execute("PRAGMA quick_check(1)").fetchall()
             if found != "ok":
@@ -189,7 +198,7 @@ class Store:
             StoreError: it cannot be written, as where the disk is full; earlier rows stay as they were.
         """
         pair = (self._study, to_text(outcome.unit), to_text(outcome.input))
-        with explained(self.path, "written"), _transaction(self._open) as connection:
+        with explained(self.path, "written"), transaction(self._open) as connection:
             earlier = "SELECT id FROM pairs WHERE study = ? AND unit = ? AND input = ?"
             connection.execute(f"DELETE FROM measurements WHERE pair IN ({earlier})", pair)  # noqa: S608
             connection.execute("DELETE FROM pairs WHERE study = ? AND unit = ? AND input = ?", pair)
@@ -202,6 +211,39 @@ class Store:
             connection.executemany(
                 f"INSERT INTO measurements (pair, {_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",  # noqa: S608
                 [(key, quantity, *to_row(finding)) for quantity, finding in outcome.findings.items()],
+            )
+
+    def find_step(self, step: str, part: str, *, max_bytes: int) -> KeptStep | None:
+        """Return what was kept of a part of a step in this study, None where nothing was, or more than `max_bytes`.
+
+        Raises:
+            StoreError: the file cannot be read.
+        """
+        with explained(self.path, "read"):
+            row = self._open.execute(
+                "SELECT basis, content, arrays, sha256 FROM steps WHERE study = ? AND step = ? AND part = ? "
+                "AND length(CAST(content AS BLOB)) + length(arrays) <= ?",
+                (self._study, step, to_text(part), max_bytes),
+            ).fetchone()
+            if row is None:
+                return None
+            # a cell of another type than was written makes another digest: the reader finds that
+            basis, content, arrays, digest = row
+            return KeptStep(
+                str(basis), str(content), arrays if isinstance(arrays, bytes) else b"", str(digest)
+            )
+
+    def keep_step(self, step: str, part: str, kept: KeptStep) -> None:
+        """Commit a part of a step in place of an earlier one.
+
+        Raises:
+            StoreError: it cannot be written, as where the disk is full; earlier rows stay as they were.
+        """
+        with explained(self.path, "written"), transaction(self._open) as connection:
+            connection.execute(
+                "INSERT OR REPLACE INTO steps (study, step, part, basis, content, arrays, sha256) "
+                "VALUES (?, ?, ?, ?, ?, ?, ?)",
+                (self._study, step, to_text(part), kept.basis, kept.content, kept.arrays, kept.sha256),
             )
 
     @property
@@ -237,20 +279,6 @@ class Store:
                 code="output-exists",
             )
 
-    def _create_tables(self, connection: sqlite3.Connection) -> None:
-        found = _tables(connection)
-        if not found:
-            with _transaction(connection):
-                for statement in _SCHEMA:
-                    connection.execute(statement)
-        elif found != _expected_tables():
-            raise StoreError(
-                f"{self.path} has other tables than this version writes",
-                why="another version of diffeo-probe wrote it, or another program",
-                fix="--overwrite to measure again, or another --out",
-                code="store-unusable",
-            )
-
     def _choose(self, connection: sqlite3.Connection, conditions: Conditions) -> list[str]:
         """Make the study under these conditions the current one; return why earlier ones are of no use if it is new."""
         earlier = [
@@ -260,7 +288,7 @@ class Store:
             )
         ]
         key = (conditions.model, conditions.settings, conditions.version)
-        with _transaction(connection):
+        with transaction(connection):
             connection.execute(
                 "INSERT OR IGNORE INTO studies (model, settings, version) VALUES (?, ?, ?)", key
             )
@@ -272,29 +300,3 @@ class Store:
             return []
         # the nearest one tells best what was changed
         return min((conditions.differences(before) for before in reversed(earlier)), key=len)
-
-
-@contextmanager
-def _transaction(connection: sqlite3.Connection) -> Iterator[sqlite3.Connection]:
-    connection.execute("BEGIN IMMEDIATE")
-    try:
-        yield connection
-        connection.execute("COMMIT")
-    except BaseException:
-        with suppress(sqlite3.Error):  # a full disk rolls back by itself
-            connection.execute("ROLLBACK")
-        raise
-
-
-def _tables(connection: sqlite3.Connection) -> set[tuple[Any, ...]]:
-    return set(connection.execute("SELECT type, name, tbl_name, sql FROM sqlite_master"))
-
-
-def _expected_tables() -> set[tuple[Any, ...]]:
-    memory = sqlite3.connect(":memory:")
-    try:
-        for statement in _SCHEMA:
-            memory.execute(statement)
-        return _tables(memory)
-    finally:
-        memory.close()

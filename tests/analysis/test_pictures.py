@@ -13,6 +13,7 @@ from PIL import Image
 from torch import nn
 
 from resnet_diffeo_probe.analysis import pictures as album
+from resnet_diffeo_probe.analysis import spatial_maps
 from resnet_diffeo_probe.analysis.analyze import analyze
 from resnet_diffeo_probe.analysis.plan import Settings
 from resnet_diffeo_probe.analysis.quantities import Budget
@@ -165,7 +166,7 @@ def test_few_measures_come_without_pictures():
 
 
 def test_there_is_a_bounded_number_and_the_unit_to_look_at_first_is_there(monkeypatch):
-    monkeypatch.setattr(album, "_MAPPED_UNITS", 1)
+    monkeypatch.setattr(spatial_maps, "_MAPPED_UNITS", 1)
     monkeypatch.setattr(album, "_PAIRED_UNITS", 1)
     net = seeded(lambda: Net(Block(2, scale=0.1), Block(2, scale=8.0)), seed=2)
     result = analyze(net, images(12), Settings(workers=1)).result

@@ -4,21 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-
-from resnet_diffeo_probe.analysis.pair import Outcome
-from resnet_diffeo_probe.analysis.tasks import Task
+from typing import TypeVar
 
 __all__ = ["carry_out"]
 
+Given = TypeVar("Given")
+Found = TypeVar("Found")
+
 
 def carry_out(
-    tasks: Iterable[Task],
-    measure: Callable[[Task], Outcome | None],
+    tasks: Iterable[Given],
+    measure: Callable[[Given], Found | None],
     pool: ThreadPoolExecutor,
     *,
     workers: int,
     stopping: Callable[[], bool],
-) -> Iterator[Outcome]:
+) -> Iterator[Found]:
     """Hand tasks to threads.
 
     Args:
@@ -31,7 +32,7 @@ def carry_out(
     Yields:
         Outcomes as they come.
     """
-    waiting: set[Future[Outcome | None]] = set()
+    waiting: set[Future[Found | None]] = set()
     coming = iter(tasks)
     while not stopping():
         # one task more than workers keeps each of them busy without holding many inputs
@@ -44,7 +45,7 @@ def carry_out(
     yield from _outcomes(wait(waiting).done)
 
 
-def _outcomes(finished: Iterable[Future[Outcome | None]]) -> Iterator[Outcome]:
+def _outcomes(finished: Iterable[Future[Found | None]]) -> Iterator[Found]:
     for future in finished:
         if (outcome := future.result()) is not None:
             yield outcome
