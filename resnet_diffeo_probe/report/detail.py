@@ -69,16 +69,16 @@ def detail_of(unit: Unit, inputs: Mapping[str, Any], *, is_open: bool, most_inpu
     columns = [quantity for quantity in quantities if not _never_applies(unit.rows[quantity.key])]
     names: list[str] = inputs["names"]
     labels: list[str | None] = inputs["labels"] or [None] * len(names)
-    present = {key for rows in unit.rows.values() for key in rows}
-    table: list[tuple[str, str | None, list[Cell]]] = [
-        (name, label, [_cell(quantity, unit.rows[quantity.key].get(name)) for quantity in columns])
+    present = set().union(*unit.rows.values())
+    planned = unit.record["planned"] >= len(names)
+    listed: list[tuple[str, str | None, str | None]] = [
+        (name, label, name)
         for name, label in zip(names, labels, strict=True)
         # an input that was planned and has no row is a row of dashes, not a gap
-        if columns and (name in present or unit.record["planned"] >= len(names))
+        if columns and (planned or name in present)
     ]
     if None in present and columns:
-        cells = [_cell(quantity, unit.rows[quantity.key].get(None)) for quantity in columns]
-        table.insert(0, ("(every input)", None, cells))
+        listed.insert(0, ("(every input)", None, None))
     return Detail(
         unit=unit,
         is_open=is_open,
@@ -86,8 +86,11 @@ def detail_of(unit: Unit, inputs: Mapping[str, Any], *, is_open: bool, most_inpu
         evidence=[(verdict, basis_of(verdict)) for verdict in unit.verdicts],
         summaries=[(quantity, unit.summary(quantity.key)) for quantity in quantities],
         quantities=columns,
-        inputs=table[:most_inputs],
-        left_out=max(0, len(table) - most_inputs),
+        inputs=[
+            (shown, label, [_cell(quantity, unit.rows[quantity.key].get(name)) for quantity in columns])
+            for shown, label, name in listed[:most_inputs]
+        ],
+        left_out=max(0, len(listed) - most_inputs),
         notes=_notes(unit),
     )
 
@@ -149,9 +152,16 @@ def _cell(quantity: Quantity, row: Row | None) -> Cell:
     if value is None:
         return Cell(note or number(None))
     estimated = row["evidence"] == "estimated" and row["value"] is not None
-    return Cell(
-        ("≈" if estimated else "") + quantity.write(value), note, _spread(quantity, row) if estimated else ""
-    )
+    spread = _spread(quantity, row) if estimated else _rounding(row)
+    return Cell(("≈" if estimated else "") + quantity.write(value), note, spread)
+
+
+def _rounding(row: Row) -> str:
+    """Return how far rounding may have moved a value of a direct method, where that was bounded."""
+    if row["evidence"] != "exact" or row["value"] is None or "interval" not in row:
+        return ""
+    low, high = row["interval"]
+    return f"± {number((high - low) / 2, 2)}"
 
 
 def _spread(quantity: Quantity, row: Row) -> str:

@@ -24,7 +24,7 @@ from resnet_diffeo_probe.report.pullback import Pullback, pullback_of
 from resnet_diffeo_probe.report.quantities import DENSITY, INVERSE, Quantity, quantity
 from resnet_diffeo_probe.report.refinement import Refinement, refinement_of
 from resnet_diffeo_probe.report.states import MAPS, STATES, State
-from resnet_diffeo_probe.report.table import units_csv
+from resnet_diffeo_probe.report.table import csv_of
 from resnet_diffeo_probe.report.text import plural, visible
 from resnet_diffeo_probe.report.units import Unit, Verdict, network_verdicts, units_of, worst
 
@@ -100,7 +100,7 @@ def page_of(result: Mapping[str, Any]) -> Page:
             for unit in units
         ],
         methods=methods_for(result),
-        csv="data:text/csv;charset=utf-8;base64," + base64.b64encode(units_csv(result).encode()).decode(),
+        csv="data:text/csv;charset=utf-8;base64," + base64.b64encode(csv_of(units).encode()).decode(),
         provenance=_provenance(result),
     )
 

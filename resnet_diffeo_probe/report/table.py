@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from resnet_diffeo_probe.report.quantities import DENSITY
 from resnet_diffeo_probe.report.text import visible
 from resnet_diffeo_probe.report.units import Unit, units_of
 
-__all__ = ["units_csv"]
+__all__ = ["csv_of", "units_csv"]
 
 _COUNTS = ("positive", "negative", "zero", "undetermined", "not_run")
 _MEDIANS = (
@@ -52,10 +52,15 @@ def units_csv(result: Mapping[str, Any]) -> str:
     Args:
         result: a valid stored analysis.
     """
+    return csv_of(units_of(result))
+
+
+def csv_of(units: Iterable[Unit]) -> str:
+    """Return the same for units that were gathered already."""
     lines = io.StringIO()
     writer = csv.writer(lines, lineterminator="\n")
     writer.writerow(_COLUMNS)
-    writer.writerows(_row(unit) for unit in units_of(result))
+    writer.writerows(map(_row, units))
     return lines.getvalue()
 
 

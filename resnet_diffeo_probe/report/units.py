@@ -50,6 +50,8 @@ class Unit:
     verdicts: tuple[Verdict, Verdict]
     #: quantity, then input (None where the number belongs to the unit alone)
     rows: Mapping[str, Mapping[str | None, Row]]
+    # of the quantities that were asked for: charts, tables and limits ask for the same ones
+    _summaries: dict[str, Summary] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @property
     def name(self) -> str:
@@ -96,6 +98,11 @@ class Unit:
 
     def summary(self, key: str) -> Summary:
         """Return medians and extremes of a quantity; `logabsdet_per_dimension` comes from `logabsdet`."""
+        if key not in self._summaries:
+            self._summaries[key] = self._summarised(key)
+        return self._summaries[key]
+
+    def _summarised(self, key: str) -> Summary:
         if key == DENSITY and key not in self.rows:
             return summarise(self.rows.get("logabsdet", {}).values(), self.record["dimension"] or 1)
         return summarise(self.rows.get(key, {}).values())
