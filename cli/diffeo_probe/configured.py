@@ -123,7 +123,7 @@ def _refuse_variables(ctx: click.Context, command: click.Command) -> None:
         name = variable.upper() if os.name == "nt" else variable
         if name in known or not (name.startswith(f"{prefix}_") or name in short):
             continue
-        from resnet_diffeo_probe.analysis.settings_file import nearest
+        from resnet_diffeo_probe.nearest import nearest
 
         near = short.get(name) or nearest(name, known)
         raise ConfigurationError(

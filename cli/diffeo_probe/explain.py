@@ -8,7 +8,7 @@ import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib import resources
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -16,6 +16,7 @@ from resnet_diffeo_probe.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from resnet_diffeo_probe.analysis.thresholds import Limit
+    from resnet_diffeo_probe.report.quantities import Quantity
 
 __all__ = ["Explanation", "explain", "explanations"]
 
@@ -31,32 +32,38 @@ class Explanation:
         kind: the heading that it is listed under.
         title: one line.
         parts: label and text, in the order in which they are read.
+        also: other forms in which it stands in a report, in a file or on the screen; N is any number.
     """
 
     name: str
     kind: str
     title: str
     parts: tuple[tuple[str, str], ...]
+    also: tuple[str, ...] = ()
 
 
-@click.command(short_help="What an error code, a verdict, a quantity or a limit means, and what to do.")
+@click.command(short_help="What an error code, a verdict, a number or a word of the report means.")
 @click.argument("code", required=False)
 def explain(code: str | None) -> int:
     """Say what CODE means, why it happens and what to do: the code of an error, a verdict, a status, a quantity, a
-    limit of a thresholds file, or an exit code. Without CODE, list all of them; 'thresholds' lists the limits.
+    word of the report, a limit of a thresholds file, or an exit code. Without CODE, list all of them; 'thresholds'
+    lists the limits.
     """  # noqa: D205 - one paragraph on the page of help
     every = list(explanations())
     if code is None:
         _print_list(every)
         return 0
     wanted = _plain(code)
-    found = [each for each in every if _plain(each.name) == wanted]
+    found = [each for each in every if wanted == _plain(each.name)] or [
+        each for each in every if wanted == _plain(each.kind)
+    ]
     if not found:
-        found = [each for each in every if _plain(each.kind) == wanted]
+        forms = {wanted, _plain(re.sub(r"\d+", "N", code))}
+        found = [each for each in every if forms & set(map(_plain, each.also))]
     if not found:
-        from resnet_diffeo_probe.analysis.settings_file import nearest
+        from resnet_diffeo_probe.nearest import nearest
 
-        names = {_plain(each.name): each.name for each in every}
+        names = {_plain(name): each.name for each in every for name in (*each.also, each.name)}
         near = nearest(wanted, names)
         raise ConfigurationError(
             f"there is nothing called '{code}' to explain",
@@ -74,9 +81,7 @@ def explain(code: str | None) -> int:
 
 def explanations() -> Iterator[Explanation]:
     """Yield everything that can be explained: what the package says of itself, and the shipped texts beside it."""
-    texts = tomllib.loads(
-        resources.files("diffeo_probe").joinpath("explanations.toml").read_text(encoding="utf-8")
-    )
+    texts = _shipped("explanations.toml")
     for name, text in texts["errors"].items():
         yield Explanation(name, "errors", text["means"], (("why", text["why"]), ("do", text["do"])))
     yield from _verdicts(texts["verdicts"])
@@ -84,8 +89,17 @@ def explanations() -> Iterator[Explanation]:
         yield Explanation(name, "statuses", text["means"], (("why", text["why"]), ("do", text["do"])))
     yield from _quantities(texts["quantities"])
     yield from _limits()
+    for kind, terms in _shipped("terms.toml").items():
+        for name, text in terms.items():
+            yield Explanation(
+                name, kind, text["means"], (("read", text["read"]),), tuple(text.get("also", ()))
+            )
     for name, text in texts["exit-codes"].items():
         yield Explanation(name, "exit codes", text["means"], (("why", text["why"]), ("do", text["do"])))
+
+
+def _shipped(name: str) -> dict[str, dict[str, Any]]:
+    return tomllib.loads(resources.files("diffeo_probe").joinpath(name).read_text(encoding="utf-8"))
 
 
 def _verdicts(texts: dict[str, dict[str, str]]) -> Iterator[Explanation]:
@@ -94,7 +108,7 @@ def _verdicts(texts: dict[str, dict[str, str]]) -> Iterator[Explanation]:
     for name, state in STATES.items():
         text = texts[name]
         title = f"{state.word.upper()}: {state.meaning}"
-        yield Explanation(name, "verdicts", title, (("why", text["why"]), ("do", text["do"])))
+        yield Explanation(name, "verdicts", title, (("why", text["why"]), ("do", text["do"])), (state.word,))
 
 
 def _quantities(texts: dict[str, dict[str, str]]) -> Iterator[Explanation]:
@@ -117,7 +131,7 @@ def _quantities(texts: dict[str, dict[str, str]]) -> Iterator[Explanation]:
             own = QUANTITIES.get(name)
             same = own is None or name == criterion.key
             title = criterion.title if same or own is None else f"{own.name} ({criterion.title})"
-            yield Explanation(name, "quantities", title, parts)
+            yield Explanation(name, "quantities", title, parts, _forms(own))
     for name in (*QUANTITIES, *(name for name in texts if name not in QUANTITIES)):
         if name not in explained:
             text = texts.get(name, {})
@@ -127,7 +141,16 @@ def _quantities(texts: dict[str, dict[str, str]]) -> Iterator[Explanation]:
                 ("why", text.get("why", "")),
                 ("do", text.get("do", "")),
             )
-            yield Explanation(name, "quantities", title, tuple(part for part in known if part[1]))
+            shown = tuple(part for part in known if part[1])
+            yield Explanation(name, "quantities", title, shown, _forms(QUANTITIES.get(name)))
+
+
+def _forms(known: Quantity | None) -> tuple[str, ...]:
+    """Return how a quantity is called in words and at the head of a column."""
+    if known is None:
+        return ()
+    signs = ("+", "0", "−", "?") if known.kind == "sign" else ()
+    return (known.name, known.symbol.striptags(), *signs)
 
 
 def _limits() -> Iterator[Explanation]:

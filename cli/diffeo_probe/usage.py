@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
+
 import click
 
 from diffeo_probe.configured import variable_behind
 from resnet_diffeo_probe.errors import ConfigurationError
+from resnet_diffeo_probe.nearest import nearest
 
 __all__ = ["usage_error"]
 
@@ -21,7 +24,7 @@ _WORDS = (
 
 def usage_error(error: click.ClickException) -> ConfigurationError:
     """Return click's error as one of this package, with the nearest name or the page of help to look at."""
-    what, _, offered = " ".join(error.format_message().split()).partition(" Did you mean ")
+    what, offered = _apart(" ".join(error.format_message().split()))
     for jargon, words in _WORDS:
         what = what.replace(jargon, words)
     what = what[:1].lower() + what[1:].rstrip(".")
@@ -32,4 +35,16 @@ def usage_error(error: click.ClickException) -> ConfigurationError:
         why = f"the value comes from the environment variable {variable}"
     elif ctx is not None and (isinstance(error, click.MissingParameter) or type(error) is click.UsageError):
         why = f"it is typed as {' '.join(ctx.get_usage().split()).removeprefix('Usage: ')}"
-    return ConfigurationError(what, why=why, fix=f"did you mean {offered}" if offered else page, code="usage")
+    fix = f"did you mean '{offered}'?" if offered else page
+    return ConfigurationError(what, why=why, fix=fix, code="usage")
+
+
+def _apart(message: str) -> tuple[str, str | None]:
+    """Return click's message without its offer, and what was most likely meant."""
+    if found := re.fullmatch(r"(.*?) \(?Did you mean (?:one of: )?(.*?)\??\)?\??", message):
+        given = re.search(r"'(.*)'", found[1])
+        offers = re.findall(r"'([^']+)'", found[2])
+        return found[1], nearest(given[1] if given else "", offers) or offers[0]
+    if found := re.search(r"'([^']*)' is not one of ('.*')\.?$", message):
+        return message, nearest(found[1], re.findall(r"'([^']+)'", found[2]))
+    return message, None

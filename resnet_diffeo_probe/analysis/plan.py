@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import difflib
 import fnmatch
 import math
 import os
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -17,6 +17,7 @@ from resnet_diffeo_probe.attribution.baseline import Baseline
 from resnet_diffeo_probe.errors import ConfigurationError, NoUnitError, UnsupportedUnitError
 from resnet_diffeo_probe.jacobian import UnitJacobian
 from resnet_diffeo_probe.jacobian.device import compute_device, device_memory
+from resnet_diffeo_probe.nearest import nearest
 from resnet_diffeo_probe.units import Discovery, ResidualUnit
 
 __all__ = ["ESTIMATE", "Plan", "Settings", "UnitPlan", "make_plan", "prepared"]
@@ -58,11 +59,11 @@ class Settings:
 
     def __post_init__(self) -> None:
         if unknown := [m for m in self.measures if m not in QUANTITIES]:
-            near = difflib.get_close_matches(unknown[0], QUANTITIES, n=1, cutoff=0.4)
+            near = nearest(unknown[0], QUANTITIES)
             raise ConfigurationError(
                 f"there is no measure '{unknown[0]}'",
                 why=f"there are {', '.join(QUANTITIES)}",
-                fix=f"did you mean {near[0]}?" if near else "--measures sign,logabsdet",
+                fix=f"did you mean {near}?" if near else "--measures sign,logabsdet",
                 code="unknown-measure",
             )
         if self.dtype not in ("float64", "float32"):
@@ -169,11 +170,11 @@ def make_plan(discovery: Discovery, settings: Settings) -> Plan:
     names = [unit.name for unit in discovery.units]
     for pattern in settings.units:
         if not any(_matches(name, [pattern]) for name in names):
-            near = difflib.get_close_matches(pattern, names, n=1, cutoff=0.4) or names[:1]
+            near = nearest(re.sub(r"[*?\[\]]", "", pattern), names) or names[0]
             raise ConfigurationError(
                 f"--units '{pattern}' matches none of the {len(names)} units",
                 why=f"they are called {', '.join(names[:20])}" + (", …" if len(names) > 20 else ""),
-                fix=f"--units '{near[0]}'",
+                fix=f"--units '{near}'",
                 code="units-pattern",
             )
     chosen = [unit for unit in discovery.units if _matches(unit.name, settings.units)]

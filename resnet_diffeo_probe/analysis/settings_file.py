@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -10,8 +9,9 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from resnet_diffeo_probe.errors import ConfigurationError
+from resnet_diffeo_probe.nearest import near_files, nearest
 
-__all__ = ["MAX_BYTES", "SettingsFile", "kind_of", "nearest", "read_settings"]
+__all__ = ["MAX_BYTES", "SettingsFile", "kind_of", "read_settings"]
 
 #: Largest file of settings that is read; a written one has a few hundred bytes.
 MAX_BYTES = 1 << 16
@@ -81,7 +81,7 @@ def read_settings(path: Path | str) -> SettingsFile:
     try:
         if not path.is_file():
             found = "is not a file" if path.exists() else "does not exist"
-            near = None if path.exists() else _nearest_file(path)
+            near = next(iter(near_files(path, ending=".toml")), None)
             raise ConfigurationError(
                 f"{path} {found}",
                 fix=f"did you mean {near}?" if near else "give a TOML file",
@@ -133,12 +133,6 @@ def _whole_numbers(node: Any) -> Iterator[int]:
         yield node
 
 
-def nearest(word: str, known: Iterable[str]) -> str | None:
-    """Return the known word that is most like this one, None where none is."""
-    near = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)
-    return near[0] if near else None
-
-
 def kind_of(value: Any) -> str:
     """Return what TOML calls the type of a value."""
     for kind, name in (
@@ -170,11 +164,3 @@ def _header(line: str) -> tuple[str, ...]:
 def _key(line: str) -> str | None:
     head, found, _ = line.partition("=")
     return head.strip().strip("\"'") if found else None
-
-
-def _nearest_file(path: Path) -> str | None:
-    folder = path.parent
-    # by the stem: of two short names that end alike the end is most of what is alike
-    names = {entry.stem: entry.name for entry in folder.glob("*.toml")}
-    near = nearest(path.stem, names)
-    return str(folder / names[near]) if near else None

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from resnet_diffeo_probe.analysis.settings_file import SettingsFile, kind_of, nearest, read_settings
+from resnet_diffeo_probe.analysis.settings_file import SettingsFile, kind_of, read_settings
 from resnet_diffeo_probe.errors import ConfigurationError
+from resnet_diffeo_probe.nearest import nearest
 
 __all__ = [
     "LIMITS",

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from resnet_diffeo_probe.errors import ConfigurationError
+from resnet_diffeo_probe.nearest import nearest
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -80,11 +80,11 @@ class Preprocessing:
         """
         if name in PRESETS:
             return PRESETS[name]
-        near = difflib.get_close_matches(name.lower(), PRESETS, n=1, cutoff=0.4)
+        near = nearest(name, PRESETS) or "imagenet"
         raise ConfigurationError(
             f"no preset is called {name!r}",
             why=f"there are {', '.join(PRESETS)}",
-            fix=f"--preset {near[0] if near else 'imagenet'}, or give --mean and --std",
+            fix=f"--preset {near}, or give --mean and --std",
             code="unknown-preset",
         )
 

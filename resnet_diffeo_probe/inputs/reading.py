@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import difflib
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -15,6 +14,7 @@ from resnet_diffeo_probe.inputs.image_batch import list_images
 from resnet_diffeo_probe.inputs.preprocessing import Preprocessing
 from resnet_diffeo_probe.inputs.synthetic import draw_noise
 from resnet_diffeo_probe.inputs.tensor_file import TENSOR_SUFFIXES, read_tensor
+from resnet_diffeo_probe.nearest import why_not_found
 
 __all__ = ["read_inputs"]
 
@@ -146,14 +146,5 @@ def _tensor(
 
 
 def _not_found(path: Path) -> InputsError:
-    folder = path.parent
-    names = sorted(p.name for p in folder.iterdir()) if folder.is_dir() else []
-    near = difflib.get_close_matches(path.name, names, n=3, cutoff=0.5)
-    return InputsError(
-        f"{path} does not exist",
-        why=f"nothing of that name lies in {folder}" if folder.is_dir() else f"there is no folder {folder}",
-        fix="did you mean " + " or ".join(str(folder / name) for name in near) + "?"
-        if near
-        else "give a folder of images, an image or tensor file, or the word synthetic",
-        code="inputs-not-found",
-    )
+    why, fix = why_not_found(path, "give a folder of images, an image or tensor file, or the word synthetic")
+    return InputsError(f"{path} does not exist", why=why, fix=fix, code="inputs-not-found")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import tarfile
 import zipfile
 from enum import Enum
@@ -11,6 +10,7 @@ from pathlib import Path
 from resnet_diffeo_probe.errors import LoadError
 from resnet_diffeo_probe.inputs.text_file import first_line
 from resnet_diffeo_probe.inputs.unpacking import is_bomb
+from resnet_diffeo_probe.nearest import why_not_found
 
 __all__ = ["FileKind", "identify"]
 
@@ -118,24 +118,8 @@ def _check_exists(path: Path) -> None:
             fix="give the path of a model file on disk",
             code="not-a-regular-file",
         )
-    folder = path.parent
-    if not folder.is_dir():
-        raise LoadError(
-            f"{path} does not exist",
-            why=f"there is no folder {folder}",
-            fix="check the path for a typing error; it is taken from the folder the command runs in",
-            code="file-not-found",
-        )
-    names = sorted(p.name for p in folder.iterdir())
-    near = difflib.get_close_matches(path.name, names, n=3, cutoff=0.5)
-    raise LoadError(
-        f"{path} does not exist",
-        why=f"nothing of that name lies in {folder.resolve()}",
-        fix="did you mean " + " or ".join(str(folder / name) for name in near) + "?"
-        if near
-        else "check the path for a typing error",
-        code="file-not-found",
-    )
+    why, fix = why_not_found(path, "check the path for a typing error")
+    raise LoadError(f"{path} does not exist", why=why, fix=fix, code="file-not-found")
 
 
 def _identify_zip(path: Path) -> FileKind:

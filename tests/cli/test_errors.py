@@ -297,6 +297,9 @@ def test_a_result_that_cannot_be_rendered(typed, tmp_path, content, said):
     ("words", "said"),
     [
         (["bogus"], ["no such command 'bogus'", "diffeo-probe --help"]),
+        (["analyze", "m.pt", "--input", "x"], ["no such option '--input'", "did you mean '--inputs'?"]),
+        (["analyze", "m.pt", "--budget", "ful"], ["'ful' is not one of", "did you mean 'full'?"]),
+        (["analyze", "m.pt", "--dtype", "double"], ["'double' is not one of", "--help"]),
         (["analyse"], ["did you mean 'analyze'?"]),
         (
             ["check"],
