@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from markupsafe import Markup
 
 from resnet_diffeo_probe.report.bands import Band, bands_for, words
-from resnet_diffeo_probe.report.panel import Column, Panel, draw_panel
+from resnet_diffeo_probe.report.panel import Column, Panel, draw_panel, has_dashes
 from resnet_diffeo_probe.report.quantities import DENSITY, INVERSE
 from resnet_diffeo_probe.report.summary import value_of
 from resnet_diffeo_probe.report.text import label, number, percent, plural, visible
@@ -28,6 +28,8 @@ class Chart:
     caption: str
     criterion: str
     has_bands: bool
+    #: bars that hold most of the inputs take the place of a dash for each
+    is_condensed: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +124,9 @@ def depth_charts(units: Sequence[Unit], *, references: bool = False) -> list[Cha
         bands = bands_for(plan.key) if references else ()
         alt = _alt(plan, units, columns, bands)
         svg = draw_panel(plan.panel, columns, prefix=f"depth-{plan.key}", alt=alt, bands=bands)
-        charts.append(Chart(plan.key, plan.title, svg, plan.caption, plan.criterion, bool(bands)))
+        condensed = not plan.panel.bars and not has_dashes(columns)
+        chart = Chart(plan.key, plan.title, svg, plan.caption, plan.criterion, bool(bands), condensed)
+        charts.append(chart)
     return charts
 
 

@@ -19,13 +19,15 @@ from resnet_diffeo_probe.report import svg
 from resnet_diffeo_probe.report.bands import Band, draw_bands
 from resnet_diffeo_probe.report.text import number, percent, power
 
-__all__ = ["Column", "Panel", "draw_panel"]
+__all__ = ["Column", "Panel", "draw_panel", "has_dashes"]
 
 # 360 × 225 px: readable without scaling on a telephone, three abreast on a desktop
 _SIZE = (5.0, 3.1)
 _LEFT, _WIDTH, _TOP = 0.135, 0.855, 0.89
-#: Above this many values in a panel only medians and extremes are drawn, which keeps the file small.
+#: Above this many values in a panel there is no dash an input but a bar a sign, which keeps the file small.
 _MOST_DASHES = 6000
+#: Quantiles between which such a bar lies.
+_BAR = (0.05, 0.95)
 _MOST_LABELS = 18
 
 
@@ -101,7 +103,7 @@ def draw_panel(
         if panel.bars:
             _draw_bars(axes, columns)
         else:
-            _draw_dashes(axes, panel, columns)
+            (_draw_dashes if has_dashes(columns) else _draw_condensed)(axes, panel, columns)
             if panel.spans:
                 _draw_spans(axes, panel, columns)
             else:
@@ -196,20 +198,37 @@ def _draw_bars(axes: Any, columns: Sequence[Column]) -> None:
             )
 
 
+def has_dashes(columns: Sequence[Column]) -> bool:
+    """Return whether a panel shows every input; else it shows where most of them lie, and the extremes."""
+    return sum(len(column.values) for column in columns) <= _MOST_DASHES
+
+
+def _by_colour(panel: Panel, column: Column) -> dict[str, list[float]]:
+    """Return the values that the axis can show by the colour of their sign, positive ones first."""
+    signs = column.signs if len(column.signs) == len(column.values) else (1,) * len(column.values)
+    found: dict[str, list[float]] = {svg.BLUE: [], svg.RED: [], svg.ORANGE: []}
+    for value, sign in zip(column.values, signs, strict=True):
+        if _drawable(panel, value):
+            found[svg.BLUE if sign > 0 else svg.RED if sign < 0 else svg.ORANGE].append(value)
+    return {colour: values for colour, values in found.items() if values}
+
+
+def _draw_condensed(axes: Any, panel: Panel, columns: Sequence[Column]) -> None:
+    for place, column in enumerate(columns):
+        groups = _by_colour(panel, column)
+        for turn, (colour, values) in enumerate(groups.items()):
+            x = place + 0.3 * (turn - (len(groups) - 1) / 2)
+            axes.plot([x, x], [min(values), max(values)], color=colour, linewidth=0.8, alpha=0.8, zorder=2)
+            axes.plot([x, x], np.quantile(values, _BAR), color=colour, linewidth=3, alpha=0.5, zorder=2)
+
+
 def _draw_dashes(axes: Any, panel: Panel, columns: Sequence[Column]) -> None:
-    if sum(len(column.values) for column in columns) > _MOST_DASHES:
-        for place, column in enumerate(columns):
-            drawn = [value for value in column.values if _drawable(panel, value)]
-            if drawn:
-                axes.plot([place, place], [min(drawn), max(drawn)], color=svg.BLUE, linewidth=3, alpha=0.45)
-        return
     dashes: dict[str, list[tuple[float, float]]] = {}
     for place, column in enumerate(columns):
-        signs = column.signs if len(column.signs) == len(column.values) else (1,) * len(column.values)
-        for value, sign in zip(column.values, signs, strict=True):
-            if _drawable(panel, value):
-                colour = svg.BLUE if sign > 0 else svg.RED if sign < 0 else svg.ORANGE
-                dashes.setdefault(colour, []).extend([(place - 0.3, value), (place + 0.3, value)])
+        for colour, values in _by_colour(panel, column).items():
+            ends = dashes.setdefault(colour, [])
+            for value in values:
+                ends += [(place - 0.3, value), (place + 0.3, value)]
     for colour, vertices in sorted(dashes.items()):
         # one path for all inputs: a mark each would be 1,600 elements for 100 inputs on 16 units
         codes = np.tile([Path.MOVETO, Path.LINETO], len(vertices) // 2)

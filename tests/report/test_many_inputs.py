@@ -4,10 +4,15 @@ import copy
 import re
 
 import pytest
+from matplotlib.figure import Figure
 
 from resnet_diffeo_probe.analysis.compare import compare
-from resnet_diffeo_probe.report import render_html
+from resnet_diffeo_probe.report import panel as panel_module
+from resnet_diffeo_probe.report import render_html, svg
 from resnet_diffeo_probe.report.compare import comparison_html
+from resnet_diffeo_probe.report.depth import depth_charts
+from resnet_diffeo_probe.report.panel import Column, Panel, has_dashes
+from resnet_diffeo_probe.report.units import units_of
 
 
 @pytest.fixture
@@ -80,3 +85,32 @@ def test_a_page_of_many_inputs_is_hardly_larger_and_has_the_same_summary(make, p
     ]
     assert left
     assert min(left) > 3000
+
+
+def test_a_picture_of_too_many_inputs_for_a_dash_each_says_what_it_draws(make, parse):
+    few, many = (make(units=2, inputs=n, states=("no_violation_found",)) for n in (100, 4000))
+    pages = [parse(render_html(result)).text for result in (few, many)]
+    assert "too many inputs for a dash each" not in pages[0]
+    assert "too many inputs for a dash each" in pages[1]
+    for result in (few, many):
+        density = [
+            chart for chart in depth_charts(units_of(result)) if chart.key == "logabsdet_per_dimension"
+        ]
+        assert len(density[0].svg) < 60_000
+
+
+def test_a_bar_holds_most_of_the_inputs_of_each_sign():
+    values = tuple(float(n) for n in range(-4000, 4000))
+    signs = tuple(1 if n % 4 else -1 for n in range(8000))
+    column = Column("unit", values, 0.0, signs)
+    figure = Figure()
+    axes = figure.add_subplot()
+    assert not has_dashes([column])
+    panel_module._draw_condensed(axes, Panel(by_sign=True), [column])
+    drawn = {(line.get_color(), tuple(line.get_ydata())) for line in axes.lines}
+    for colour, sign in ((svg.BLUE, 1), (svg.RED, -1)):
+        own = [value for value, each in zip(values, signs, strict=True) if each == sign]
+        assert (colour, (min(own), max(own))) in drawn
+        low, high = next(ends for name, ends in drawn if name == colour and ends != (min(own), max(own)))
+        inside = sum(low <= value <= high for value in own) / len(own)
+        assert abs(inside - 0.9) < 0.01
