@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from resnet_diffeo_probe.analysis.thresholds import Limit
     from resnet_diffeo_probe.report.quantities import Quantity
 
-__all__ = ["Explanation", "explain", "explanations"]
+__all__ = ["Explanation", "explain", "explanations", "forms_of"]
 
 _WIDEST = 100
 
@@ -58,8 +58,7 @@ def explain(code: str | None) -> int:
         each for each in every if wanted == _plain(each.kind)
     ]
     if not found:
-        forms = {wanted, _plain(re.sub(r"\d+", "N", code))}
-        found = [each for each in every if forms & set(map(_plain, each.also))]
+        found = [each for each in every if forms_of(code) & set(map(_plain, each.also))]
     if not found:
         from resnet_diffeo_probe.nearest import nearest
 
@@ -184,6 +183,11 @@ def _words(html: str) -> str:
     from markupsafe import Markup
 
     return Markup(re.sub(r"<sub>(.*?)</sub>", r"_\1", html)).striptags()  # noqa: S704 - shipped with the package
+
+
+def forms_of(name: str) -> set[str]:
+    """Return a name as it is compared with others, and the same with N for every number that is no part of a word."""
+    return {_plain(name), _plain(re.sub(r"(?<![A-Za-z\d])\d+", "N", name))}
 
 
 def _plain(name: str) -> str:

@@ -1,14 +1,24 @@
 """`diffeo-probe explain`: complete in both directions, and kind to a slip."""
 
 import ast
+import copy
+import html
+import re
 from pathlib import Path
 
 import diffeo_probe
 import pytest
-from diffeo_probe.explain import explanations
+from diffeo_probe.explain import explanations, forms_of
 
 import resnet_diffeo_probe
+from resnet_diffeo_probe.analysis.compare import compare
+from resnet_diffeo_probe.analysis.schema import load_schema, read_result
+from resnet_diffeo_probe.demo import demo_paths
+from resnet_diffeo_probe.finding import Evidence
+from resnet_diffeo_probe.report import render_html
+from resnet_diffeo_probe.report.compare import comparison_html
 
+ROOT = Path(__file__).parents[2]
 PACKAGES = [Path(package.__file__).parent for package in (resnet_diffeo_probe, diffeo_probe)]
 
 
@@ -64,6 +74,63 @@ def test_every_verdict_status_quantity_limit_and_exit_code_is_explained(every):
     assert names["exit codes"] == {"0", "1", "2", "3", "4", "70", "130"}
 
 
+def test_every_kind_of_evidence_is_explained(every):
+    names = {each.name.replace("-", " ") for each in every if each.kind == "evidence"}
+    assert names == {evidence.value for evidence in Evidence}
+
+
+def unexplained(shown, every):
+    """Return what is neither the name of an explanation nor one of its other forms."""
+    known = set().union(*(forms_of(form) for each in every for form in (each.name, each.kind, *each.also)))
+    return [text for text in shown if not forms_of(text) & known]
+
+
+def test_every_word_that_a_result_may_hold_is_explained(every):
+    """Words of a limit are part of the limit's own name."""
+    found = set()
+
+    def collect(node, path):
+        if isinstance(node, dict):
+            if "threshold" not in path:
+                found.update(word for word in node.get("enum", ()) if word is not None)
+            for key, part in node.items():
+                collect(part, (*path, key))
+        elif isinstance(node, list):
+            for part in node:
+                collect(part, path)
+
+    collect(load_schema(), ())
+    assert {"clipped_energy", "narrow_direction", "rk4", "sum"} <= found
+    assert unexplained(sorted(found), every) == []
+
+
+def test_every_column_and_section_of_a_report_is_explained(every):
+    """Of the gallery's report of a full budget; the sections that hold no term of ours are named."""
+    result = read_result(ROOT / "reports" / "full" / "result.json")
+    shown = []
+    for page in (render_html(result), comparison_html(compare(result, copy.deepcopy(result)))):
+        body = re.sub(r"<script.*?</script>", "", page, flags=re.DOTALL)
+        headings = re.findall(r'<(?:th scope="col"|h2)[^>]*>(.*?)</(?:th|h2)>', body, re.DOTALL)
+        shown += [" ".join(html.unescape(re.sub(r"<[^>]+>", "", heading)).split()) for heading in headings]
+    assert {"Completeness error", "rank J", "Refined", "p (Holm)"} <= set(shown)
+    about = r"Verdict|Units|Proofs|Through the depth|Criteria|Methods|Provenance|Signs of|Measures|What the verdicts"
+    of_a_file = {"Analysis", "File", "SHA-256", "Architecture", "Accuracy", "Arithmetic", "Run", "Version"}
+    words = [
+        text
+        for text in dict.fromkeys(shown)
+        # the head of a drawing is its range
+        if not re.match(about, text) and text not in of_a_file and " … " not in text
+    ]
+    assert unexplained(words, every) == []
+
+
+def test_every_column_of_inspect_is_explained(typed, every):
+    demo = demo_paths()
+    outcome = typed("inspect", demo.model)
+    header = next(line for line in outcome.stdout.splitlines() if line.startswith("unit "))
+    assert unexplained(re.split(r"\s{2,}", header), every) == []
+
+
 def test_a_quantity_is_explained_in_one_place(every):
     """A text of ours for a quantity that the report's criteria speak of would be a second one."""
     import tomllib
@@ -87,7 +154,8 @@ def test_nothing_explained_is_empty_or_markup(every):
             )
     for each in every:
         if each.kind != "quantities":
-            assert {"do"} <= {label for label, _ in each.parts}, each.name
+            asked = "read" if each.kind in ("terms", "evidence") else "do"
+            assert asked in {label for label, _ in each.parts}, each.name
 
 
 def test_the_list_names_all_of_them(typed, every):
@@ -110,6 +178,11 @@ def test_the_list_names_all_of_them(typed, every):
         ("4", ["Partial"]),
         ("thresholds", ["max_residual_ratio", "min_sigma_min"]),
         ("undetermined", ["verdicts", "statuses"]),
+        ("Completeness error", ["Conductance", "integral along the path"]),
+        ("fold_normal", ["surface on which det J changes its sign"]),
+        ("Euler, 8 steps", ["discretises a flow"]),
+        ("σmin", ["Smallest singular value"]),
+        ("estimated", ["95 % interval"]),
     ],
 )
 def test_one_name_is_explained_whatever_it_is(typed, given, said):
