@@ -29,6 +29,7 @@ from resnet_diffeo_probe.jacobian.block_sparse import IntArray, on_device
 from resnet_diffeo_probe.jacobian.block_system import BlockSystem, front_members, starts_of
 from resnet_diffeo_probe.jacobian.elimination import is_nearly_singular
 from resnet_diffeo_probe.jacobian.front import Front
+from resnet_diffeo_probe.jacobian.layout import FloatArray
 from resnet_diffeo_probe.jacobian.pivots import PivotLogdet, PivotRecord
 
 __all__ = ["PaddedBatch", "factorize_together_and_solve_transpose", "padded_together"]
@@ -190,8 +191,11 @@ class _BatchedPivots:
         starts, may_wait = starts_of(system.sizes)[:-1], [bool(ahead) for ahead in front_members(system)]
         found: list[PivotLogdet | None] = []
         for sizes, diagonal, swapped in zip(self._batch.sizes.tolist(), diagonals, swaps, strict=True):
-            blocks = [diagonal[at : at + size] for at, size in zip(starts, sizes, strict=True)]
-            if any(_leaves(block, waits) for block, waits in zip(blocks, may_wait, strict=True)):
+            magnitudes = diagonal.abs().double().numpy()
+            blocks = [magnitudes[at : at + size] for at, size in zip(starts, sizes, strict=True)]
+            if any(
+                _leaves(block, system.dtype, waits) for block, waits in zip(blocks, may_wait, strict=True)
+            ):
                 found.append(None)
                 continue
             record = PivotRecord()
@@ -201,17 +205,17 @@ class _BatchedPivots:
         return found
 
 
-def _leaves(pivots: Tensor, may_wait: bool) -> bool:
+def _leaves(pivots: FloatArray, dtype: torch.dtype, may_wait: bool) -> bool:
     """Return whether a block with these pivots is not for a batch.
 
     Args:
-        pivots: (m,).
+        pivots: (m,) magnitudes.
+        dtype: in which they were found.
         may_wait: whether anything comes after it with which it could be eliminated together.
     """
-    if not pivots.numel():
+    if not pivots.size:
         return False
-    magnitude = pivots.abs()
-    smallest, largest = float(magnitude.min()), float(magnitude.max())
+    smallest, largest = float(pivots.min()), float(pivots.max())
     if not math.isfinite(largest) or smallest == 0:
         return True
-    return may_wait and is_nearly_singular(smallest, largest, pivots.dtype)
+    return may_wait and is_nearly_singular(smallest, largest, dtype)

@@ -46,19 +46,23 @@ def gathered_together(reduced: Sequence[ReducedMatrix], grouping: Grouping) -> P
 
 def gathered_numbers(reduced: Sequence[ReducedMatrix], grouping: Grouping) -> float:
     """Return how many numbers are held for the blocks of a batch: tiles, and the indices of the largest block."""
-    table, first = reduced[0].table, reduced[0]
+    table = reduced[0].table
     if not isinstance(table, TileTable):
         return float(sum(each.held_numbers(grouping) for each in reduced))
-    zeros = first.product.channels**2
-    if table.is_static:
-        stores = 2 * table.largest_store + zeros
-    else:
-        groups = 1 + max((len(coupled) for coupled in grouping.coupled), default=0)
-        # a group's tiles row by row, and joined
-        stores = len(reduced) * (groups + 1) * (grouping.per_group * table.largest_store + zeros)
+    stores = _store_numbers(table, reduced, grouping)
+    # a store is joined from its parts; tiles that change with the input are those of all groups in the front
+    stores *= 2 if table.is_static else 2 + max((len(coupled) for coupled in grouping.coupled), default=0)
     largest = max(int(grouping.sizes(each.row_sizes).max(initial=0)) for each in reduced)
     # two indices of up to 64 bits and what they pick
     return float(stores) + 3.0 * len(reduced) * largest**2
+
+
+def _store_numbers(table: TileTable, reduced: Sequence[ReducedMatrix], grouping: Grouping) -> int:
+    """Return how many numbers a store holds at most; see `_Store`."""
+    zeros = reduced[0].product.channels ** 2
+    if table.is_static:
+        return table.largest_store + zeros
+    return len(reduced) * (grouping.per_group * table.largest_store + zeros)
 
 
 @dataclass(frozen=True)
@@ -103,25 +107,40 @@ class _TilesTogether:
         self._pixels: IntArray = np.diff(places)
         self._starts = starts_of(batch.system.sizes)
         self._stores: dict[int, _Store] = {}
-        # of each padded coordinate its pixel, as its place in the group, and its channel; padding has no pixel, which
-        # is one more than there are
-        like = reduced[0].own_derivatives()
+        largest = max(_store_numbers(table, reduced, grouping), int(self._pixels.max(initial=0) + 1) ** 2)
+        self._short = largest < _SHORT_INDEX
+        self._locate(batch, np.asarray(places))
+
+    def _locate(self, batch: PaddedBatch, places: IntArray) -> None:
+        """Set, for each padded coordinate, (B, padded order), its pixel and channel, and D.
+
+        Args:
+            batch: says where the coordinates of each input lie.
+            places: (groups + 1,) where the pixels of each group begin.
+        """
+        like, shape = self._reduced[0].own_derivatives(), (len(self._reduced), batch.system.order)
         real = on_device(batch.places, like)
+        # a pixel is its place in its group; padding has no pixel, which is one more than there are
         in_group = on_device(np.arange(places[-1]) - np.repeat(places[:-1], self._pixels), like)
-        padding = np.tile(np.repeat(self._pixels, batch.system.sizes), len(reduced))
-        pixel, channel = (
-            on_device(padding, like),
-            torch.zeros(padding.size, dtype=torch.int64, device=like.device),
+        pixel = on_device(np.tile(np.repeat(self._pixels, batch.system.sizes), shape[0]), like)
+        pixel[real] = in_group[torch.cat([each.active.places[0] for each in self._reduced])]
+        channel = torch.zeros_like(pixel)
+        channel[real] = torch.cat([each.active.places[1] for each in self._reduced])
+        self._pixel, self._channel, self._row_channel, self._members = (
+            each.int() if self._short else each
+            for each in (
+                pixel.view(shape),
+                channel.view(shape),
+                (channel * self._channels).view(shape),
+                torch.arange(shape[0], device=like.device)[:, None],
+            )
         )
-        pixel[real] = in_group[torch.cat([each.active.places[0] for each in reduced])]
-        channel[real] = torch.cat([each.active.places[1] for each in reduced])
-        self._pixel, self._channel = (each.view(len(reduced), -1) for each in (pixel, channel))
-        scale = torch.cat([each.own_derivatives() for each in reduced])
+        scale = torch.cat([each.own_derivatives() for each in self._reduced])
         self._scale: Tensor | None = None  # None where D_A is all ones, as for a ReLU
         if not bool((scale == 1).all()):
-            padded = like.new_zeros(padding.size)
+            padded = like.new_zeros(shape[0] * shape[1])
             padded[real] = scale
-            self._scale = padded.view(len(reduced), -1)
+            self._scale = padded.view(shape)
 
     def add_block(self, out: Tensor, i: int, j: int) -> None:
         """Add block (i, j) of I_A + D_A (R L)[A, A], padded, to `out`, (B, m, n)."""
@@ -139,17 +158,13 @@ class _TilesTogether:
 
     def _places(self, store: _Store, i: int, j: int, rows: slice, columns: slice) -> Tensor:
         """Return where in the store the entries of a block are, (B, m, n)."""
-        channels, width = self._channels, int(self._pixels[j]) + 1
+        width = int(self._pixels[j]) + 1
         of_pixels = on_device(self._tile_of_pixels(store, i, j), store.numbers)
-        members = torch.arange(len(self._reduced), device=store.numbers.device)
-        in_store = members[:, None] * store.stride + self._channel[:, rows] * channels
-        short = store.numbers.numel() < _SHORT_INDEX and of_pixels.numel() < _SHORT_INDEX
-        kind = torch.int32 if short else torch.int64
-        row_pixel, column_pixel = (self._pixel[:, rows] * width).to(kind), self._pixel[:, columns].to(kind)
-        pair = row_pixel[:, :, None] + column_pixel[:, None]
-        place = of_pixels.to(kind).index_select(0, pair.reshape(-1)).view_as(pair)
-        place += in_store.to(kind)[:, :, None]
-        place += self._channel[:, columns].to(kind)[:, None]
+        of_pixels = of_pixels.int() if self._short else of_pixels
+        pair = (self._pixel[:, rows] * width)[:, :, None] + self._pixel[:, None, columns]
+        place = of_pixels.index_select(0, pair.reshape(-1)).view_as(pair)
+        place += (self._row_channel[:, rows] + self._members * store.stride)[:, :, None]
+        place += self._channel[:, None, columns]
         return place
 
     def _tile_of_pixels(self, store: _Store, i: int, j: int) -> IntArray:

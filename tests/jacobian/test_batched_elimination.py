@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
@@ -69,6 +69,7 @@ def rights_of(systems: list[BlockSystem], seed: int = 0, columns: int = 3) -> li
 
 
 @pytest.mark.parametrize("kind", PATTERNS)
+@settings(max_examples=40)
 @given(seed=st.integers(0, 2**31), members=st.integers(1, 8))
 def test_each_matrix_of_a_batch_gives_what_it_gives_alone(kind: str, seed: int, members: int) -> None:
     systems = random_systems(seed, kind, members)
@@ -103,6 +104,7 @@ def test_each_matrix_of_a_batch_gives_what_it_gives_alone(kind: str, seed: int, 
 
 
 @pytest.mark.parametrize("kind", PATTERNS)
+@settings(max_examples=40)
 @given(seed=st.integers(0, 2**31))
 def test_padding_adds_the_identity_and_nothing_else(kind: str, seed: int) -> None:
     systems = random_systems(seed, kind, 4)
