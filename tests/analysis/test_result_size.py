@@ -1,6 +1,8 @@
 """A result that could not be read back is refused before anything is measured."""
 
 import json
+import pickle
+import tracemalloc
 
 import pytest
 
@@ -8,8 +10,13 @@ from resnet_diffeo_probe.analysis import result_size
 from resnet_diffeo_probe.analysis.analyze import analyze
 from resnet_diffeo_probe.analysis.plan import Settings, make_plan
 from resnet_diffeo_probe.analysis.quantities import Budget
-from resnet_diffeo_probe.analysis.result_size import ROW_BYTES, expected_rows
+from resnet_diffeo_probe.analysis.result_size import ROW_BYTES, ROW_MEMORY, expected_rows
+from resnet_diffeo_probe.analysis.run import Measured
+from resnet_diffeo_probe.analysis.sharing import Shared
+from resnet_diffeo_probe.analysis.stored import rows_json
 from resnet_diffeo_probe.errors import ConfigurationError
+from resnet_diffeo_probe.finding import Evidence, Finding, Status
+from resnet_diffeo_probe.report.units import units_of
 from resnet_diffeo_probe.units import discover
 
 from .networks import Block, Net, Wider, images, seeded
@@ -45,3 +52,27 @@ def test_too_many_numbers_are_refused_with_how_many_inputs_would_do(monkeypatch)
     assert analyze(build(), x[:fits], settings).complete
     with pytest.raises(ConfigurationError):
         analyze(build(), x[: fits + 1], settings)
+
+
+def test_a_number_takes_no_more_memory_than_is_counted_before_a_run():
+    found = analyze(build(), images(4), Settings(budget=Budget.STANDARD, workers=1)).result
+    by_pair = {}
+    for row in found["measurements"]:
+        known = {key: row[key] for key in ("error", "dtype", "seed", "reason") if key in row}
+        finding = Finding(row["value"], Evidence(row["evidence"]), Status(row["status"]), **known)
+        by_pair.setdefault((row["unit"], row["input"]), {})[row["quantity"]] = pickle.dumps(finding)
+    tracemalloc.start()
+    try:
+        shared, measured = Shared(), Measured({unit["name"]: {} for unit in found["units"]})
+        for number in range(100):
+            for (unit, name), row in by_pair.items():
+                sent = {quantity: pickle.loads(finding) for quantity, finding in row.items()}  # noqa: S301
+                measured.rows[unit][shared.word(f"{name} {number}")] = shared.row(sent)
+        rows = rows_json(measured)
+        units = units_of({**found, "measurements": rows})
+        held, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert len(rows) == 100 * len(found["measurements"])
+    assert units
+    assert 0.4 < held / (ROW_MEMORY * len(rows)) < 0.9

@@ -2,6 +2,7 @@
 
 import copy
 import json
+import tracemalloc
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -189,3 +190,34 @@ def test_rows_of_brackets_are_refused_before_they_fill_the_memory(tmp_path, monk
     table = ",\n".join(['{"a":[[],[],[],[],[],[],[],[],[],[],[]]}'] * 1000)
     with pytest.raises(DiffeoProbeError, match="brackets and commas"):
         parse_file(written(tmp_path, f'{{\n"measurements": [\n{table}\n]}}'), free=PLENTY)
+
+
+def test_rows_take_no_more_memory_than_is_counted_before_they_are_refused(tmp_path):
+    more = {"evidence": "estimated", "status": "ok", "error": 1e-9, "dtype": "float64", "seed": 0}
+    rows = [{**row(number), **more, "error": number / 7e9} for number in range(20_000)]
+    path = written(tmp_path, "".join(pieces({**DOCUMENT, "measurements": rows})))
+    counted = _memory_of_reading(path)
+    tracemalloc.start()
+    try:
+        result = parse_file(path, free=PLENTY)
+        held, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert len(result["measurements"]) == len(rows)
+    # two places in the tables of a report are counted too, about a hundred bytes a row
+    assert 0.5 * counted < held < counted - 100 * len(rows)
+    assert peak < counted + 8 * result_text._BLOCK
+
+
+def _memory_of_reading(path):
+    """Return the least memory with which a file is read."""
+    low, high = 0.0, PLENTY
+    while high - low > 1e5:
+        middle = (low + high) / 2
+        try:
+            parse_file(path, free=middle)
+        except DiffeoProbeError:
+            low = middle
+        else:
+            high = middle
+    return high
