@@ -20,7 +20,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Workforce", "executor_for", "workforce_options"]
 
-# A process takes some seconds and some hundred megabytes to start: less work than this is done before it has begun.
+# Processes measure as fast as threads (reports/scale.md), and one that dies takes nothing else with it: whoever names a
+# number of workers gets them, unless the work is less than is done in the seconds that they take to start. Without a
+# number it stays with threads: a process on each of many cores would hold the model and some hundred megabytes each.
 _GIGAFLOPS_WORTH_PROCESSES = 2000.0
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -31,7 +33,8 @@ class Workforce:
     """The options that say who measures, as they were given.
 
     Attributes:
-        workers: measurements at the same time on this machine; None: one a core.
+        workers: measurements at the same time on this machine; None: as many as there are cores for.
+        threads_per_worker: of the linear algebra of each; None: one.
         unit_timeout: seconds after which a measurement is ended; None: never.
         scheduler: address of a Dask scheduler.
         slurm: number of Slurm jobs.
@@ -46,6 +49,7 @@ class Workforce:
     """
 
     workers: int | None = None
+    threads_per_worker: int | None = None
     unit_timeout: float | None = None
     scheduler: str | None = None
     slurm: int | None = None
@@ -91,6 +95,12 @@ def workforce_options(command: Command) -> Command:
     for option in reversed(
         (
             click.option("--workers", type=count, help="Measurements at the same time; default: one a core."),
+            click.option(
+                "--threads-per-worker",
+                type=count,
+                help="Of the linear algebra of one measurement; default 1. More pay for few, very large units, and "
+                "change last bits.",
+            ),
             click.option(
                 "--unit-timeout",
                 type=positive,
@@ -143,17 +153,19 @@ def executor_for(
             tell(
                 f"measuring on {asked.scheduler or f'{asked.slurm} Slurm jobs'}; the model is sent to every worker"
             )
-            return _on_cluster(asked, specification(plan, travels=True), plan)
-        from resnet_diffeo_probe.analysis.executors import InProcesses, InThreads
+            return _on_cluster(asked, specification(plan, travels=True), plan, tell)
+        from resnet_diffeo_probe.analysis.executors import InProcesses, in_this_process, is_on_device
 
         count = plan.settings.threads
         large = (
             asked.workers is not None
             and count > 1
+            # a GPU is shared better by batches than by processes
+            and not is_on_device(plan)
             and _gigaflops(plan) * len(batch) > _GIGAFLOPS_WORTH_PROCESSES
         )
         if asked.unit_timeout is None and not large:
-            return InThreads(discovery, plan)
+            return in_this_process(discovery, plan)
         why = (
             "a measurement that takes too long can be ended" if asked.unit_timeout else "a worker dies alone"
         )
@@ -163,7 +175,9 @@ def executor_for(
     return make
 
 
-def _on_cluster(asked: Workforce, specification: Specification, plan: Plan) -> Executor:
+def _on_cluster(
+    asked: Workforce, specification: Specification, plan: Plan, tell: Callable[[str], None]
+) -> Executor:
     from resnet_diffeo_probe.analysis.executors.extra import require_cluster_extra
 
     require_cluster_extra()
@@ -171,12 +185,12 @@ def _on_cluster(asked: Workforce, specification: Specification, plan: Plan) -> E
     from resnet_diffeo_probe.analysis.executors.slurm import SlurmJobs, slurm_cluster
 
     if asked.scheduler is not None:
-        return OnDask(asked.scheduler, specification, plan)
+        return OnDask(asked.scheduler, specification, plan, tell=tell)
     names = {"slurm": "jobs"}
     words = {
         names.get(name, name.removeprefix("slurm_")): value
         for name, value in asked.given().items()
-        if name.startswith("slurm")
+        if name.startswith("slurm") or name == "threads_per_worker"
     }
     # jobs may wait in the queue for as long as they like
     return OnDask(slurm_cluster(SlurmJobs(**words)), specification, plan, patience=None)

@@ -72,8 +72,11 @@ def test_a_cluster_finds_to_the_bit_what_threads_find(study, cluster):
     alone = study.in_threads()
     with OnDask(cluster.scheduler_address, study.specification, study.plan) as executor:
         assert rows(executor.run(study.tasks())) == alone
-    with OnDask(cluster.scheduler_address, study.specification, study.plan) as executor:
+    told = []
+    with OnDask(cluster.scheduler_address, study.specification, study.plan, tell=told.append) as executor:
         assert rows(executor.run(list(study.tasks())[::-1])) == alone
+    (slow,) = told
+    assert "2 workers run with MALLOC_TRIM_THRESHOLD_" in slow
 
 
 def test_workers_killed_in_mid_run_have_their_tasks_done_elsewhere(study, cluster):

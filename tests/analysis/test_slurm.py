@@ -13,11 +13,12 @@ from resnet_diffeo_probe.errors import ConfigurationError
 from . import networks, studied
 from .studied import Study, rows
 
+dask = pytest.importorskip("dask", reason="the extra 'cluster' is not installed")
 pytest.importorskip("distributed", reason="the extra 'cluster' is not installed")
 pytest.importorskip("dask_jobqueue", reason="the extra 'cluster' is not installed")
 
-from resnet_diffeo_probe.analysis.executors.cluster import OnDask
-from resnet_diffeo_probe.analysis.executors.slurm import SlurmJobs, slurm_cluster
+from resnet_diffeo_probe.analysis.executors.cluster import OnDask  # noqa: E402
+from resnet_diffeo_probe.analysis.executors.slurm import SlurmJobs, slurm_cluster  # noqa: E402
 
 # dask-jobqueue leaves the files that it writes certificates to for the collector to close
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
@@ -43,10 +44,25 @@ def test_the_job_script_asks_for_what_the_user_asked(tmp_path):
     assert "--tls-ca-file" in worker and str(tmp_path) in worker
 
 
+def test_cores_are_shared_by_workers_of_several_threads_and_a_site_s_own_words_stay(tmp_path):
+    asked = SlurmJobs(cores=6, threads_per_worker=3, folder=tmp_path)
+    own = {"job-script-prologue": ["module load python"], "worker-extra-args": ["--lifetime", "50m"]}
+    configured = dask.config.set({f"jobqueue.slurm.{key}": value for key, value in own.items()})
+    with configured, slurm_cluster(asked, submits=False) as cluster:
+        script = cluster.job_script()
+    worker = script.splitlines()[-1]
+    assert "--nworkers 2" in worker and "--cpus-per-task=6" in script
+    assert worker.rindex("--nthreads 1") == worker.rindex("--nthreads")  # the last one counts
+    assert "--lifetime 50m" in worker
+    assert "\nmodule load python\n" in script
+
+
 @pytest.mark.parametrize(
     "wrong",
     [
         {"jobs": 0},
+        {"cores": 2, "threads_per_worker": 3},
+        {"cores": 2, "threads_per_worker": 0},
         {"cores": 0},
         {"memory": float("nan")},
         {"walltime": "soon"},
@@ -85,14 +101,15 @@ def test_jobs_measure_over_tls_to_the_bit(tmp_path, monkeypatch):
         program.chmod(program.stat().st_mode | stat.S_IXUSR)
     monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:/usr/bin:/bin")
     net = networks.seeded(lambda: networks.Net(networks.Block(2), networks.Block(2, 0.3)))
-    study = Study(net, networks.images(2))
+    study, told = Study(net, networks.images(2)), []
     for module in (networks, studied):
         cloudpickle.register_pickle_by_value(module)
     try:
-        cluster = slurm_cluster(SlurmJobs(jobs=1, cores=2, memory=2, folder=tmp_path / "shared"))
+        cluster = slurm_cluster(SlurmJobs(jobs=1, cores=2, memory=8, folder=tmp_path / "shared"))
         assert cluster.scheduler_address.startswith("tls://")
-        with OnDask(cluster, study.specification, study.plan, patience=300) as executor:
+        with OnDask(cluster, study.specification, study.plan, patience=300, tell=told.append) as executor:
             assert rows(executor.run(study.tasks())) == study.in_threads()
+        assert told == []  # nothing makes these workers slow
         assert not list((tmp_path / "shared").glob("run-*"))
     finally:
         for module in (networks, studied):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import time
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from types import TracebackType
 from typing import Any, Self
@@ -13,7 +13,11 @@ from typing import Any, Self
 from distributed import Client, Future, KilledWorker, wait
 from distributed.deploy.cluster import Cluster
 
-from resnet_diffeo_probe.analysis.executors.cluster_worker import MeasuringPlugin, measure_there
+from resnet_diffeo_probe.analysis.executors.cluster_worker import (
+    MeasuringPlugin,
+    allocates_anew,
+    measure_there,
+)
 from resnet_diffeo_probe.analysis.pair import Outcome, UnmeasuredError, measure_pair
 from resnet_diffeo_probe.analysis.plan import Plan
 from resnet_diffeo_probe.analysis.specification import Specification, packed
@@ -34,7 +38,8 @@ class OnDask:
     The model travels to each worker once. A task is at one worker at a time, and no more tasks are handed out than
     there are threads of workers, so that a worker that dies takes no task with it that it had not begun. Its task is
     done elsewhere; one over which more workers died than the scheduler allows is a row. Workers compute every task
-    with one thread, so that results do not depend on which worker it was.
+    with the same number of threads, by default one, so that results do not depend on which worker it was. The threads
+    of one worker process share its memory: half of its limit, or what the user allows each of them.
 
     Scheduler, workers and this process unpickle what they send each other: use TLS wherever others can reach them.
 
@@ -44,6 +49,7 @@ class OnDask:
         specification: what a worker is made of, with its file's bytes (`ModelFile.of(…, travels=True)`).
         plan: the parent's, from which rows of failed tasks are made.
         patience: seconds to wait for the first worker; None for as long as it takes.
+        tell: told, once, what makes the workers that are there slower than they could be.
 
     Raises:
         ConfigurationError: the module cannot be sent, the scheduler cannot be reached, or no worker joins.
@@ -56,8 +62,9 @@ class OnDask:
         plan: Plan,
         *,
         patience: float | None = 60.0,
+        tell: Callable[[str], None] | None = None,
     ) -> None:
-        self._cluster, self._plan, self._patience = cluster, plan, patience
+        self._cluster, self._plan, self._patience, self._tell = cluster, plan, patience, tell
         self._units = {unit_plan.unit.name: unit_plan for unit_plan in plan.units}
         self._content = packed(specification)
         self._run = f"diffeo-probe-{uuid.uuid4().hex[:12]}"
@@ -94,6 +101,7 @@ class OnDask:
                 why=f"{type(error).__name__}: {error}".splitlines()[0][:300],
                 fix="pip install 'resnet-diffeo-probe[cluster]' in the same version on every machine",
             ) from None
+        self._tell_of_allocation()
         return self
 
     def __exit__(
@@ -133,6 +141,17 @@ class OnDask:
     @property
     def _address(self) -> str:
         return self._cluster if isinstance(self._cluster, str) else str(self._cluster.scheduler_address)
+
+    def _tell_of_allocation(self) -> None:
+        if self._tell is None or self._client is None:
+            return
+        with suppress(Exception):  # nothing rests on it
+            slow = [there for there in self._client.run(allocates_anew, on_error="ignore").values() if there]
+            if slow:
+                self._tell(
+                    f"{len(slow)} workers run with MALLOC_TRIM_THRESHOLD_, as Dask sets it, and take about 30 % more "
+                    "processor time: the documents on clusters say how to leave it out"
+                )
 
     def _threads(self) -> int:
         """Return how many tasks the cluster's workers can have in work at the same time."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from contextlib import ExitStack
 
@@ -16,7 +17,7 @@ from resnet_diffeo_probe.analysis.tasks import Task
 from resnet_diffeo_probe.analysis.worker import Worker, one_thread, threads_of_linear_algebra
 from resnet_diffeo_probe.errors import ConfigurationError, DiffeoProbeError
 
-__all__ = ["MeasuringPlugin", "measure_there"]
+__all__ = ["MeasuringPlugin", "allocates_anew", "measure_there"]
 
 # The share of a worker's memory that factors may take; Dask pauses a worker at 0.8 and ends it at 0.95.
 _SHARE = 0.5
@@ -73,6 +74,16 @@ class MeasuringPlugin(WorkerPlugin):
             settings = self._built.plan.settings
             self._stack.enter_context(threads_of_linear_algebra(settings.threads_per_worker))
             self._admission = Admission(settings.memory)
+
+
+def allocates_anew() -> bool:
+    """Return whether this worker maps every larger block of memory anew.
+
+    Dask sets the variable for its workers so that freed memory goes back to the system at once. A threshold that is
+    set, to whatever, ends glibc's adapting of the size from which blocks are mapped: that stays at 128 KiB, and every
+    tensor is faulted in page by page (mallopt(3), `M_MMAP_THRESHOLD`).
+    """
+    return "MALLOC_TRIM_THRESHOLD_" in os.environ
 
 
 def measure_there(plugin: str, unit: str, name: str, x: object) -> Outcome:

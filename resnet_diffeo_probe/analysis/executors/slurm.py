@@ -18,6 +18,8 @@ __all__ = ["SlurmJobs", "slurm_cluster"]
 
 # A partition or account ends in a line of the job script: nothing that could begin another.
 _NAME = re.compile(r"[A-Za-z0-9][\w.,:+-]*")
+# What Dask sets for its workers makes glibc map larger blocks anew (`cluster_worker.allocates_anew`): it is left out.
+_PROLOGUE = "export DASK_DISTRIBUTED__NANNY__PRE_SPAWN_ENVIRON=\"{'MALLOC_TRIM_THRESHOLD_': None}\""
 _WALLTIME = re.compile(r"(\d+-)?\d{1,3}(:\d{2}){2}")
 
 
@@ -27,7 +29,8 @@ class SlurmJobs:
 
     Attributes:
         jobs: how many.
-        cores: of each job; one worker process of one thread runs on each.
+        cores: of each job.
+        threads_per_worker: of linear algebra; so many cores are one worker process, which measures one thing at a time.
         memory: of each job, in GiB, shared by its workers.
         walltime: of each job, `[days-]hours:minutes:seconds`; work that a job leaves is done by others.
         queue: the partition; None for the default one.
@@ -40,6 +43,7 @@ class SlurmJobs:
 
     jobs: int = 1
     cores: int = 1
+    threads_per_worker: int = 1
     memory: float = 4.0
     walltime: str = "01:00:00"
     queue: str | None = None
@@ -50,6 +54,11 @@ class SlurmJobs:
         if self.jobs < 1 or self.cores < 1 or not 0 < self.memory < 1e6:
             raise ConfigurationError(
                 f"{self.jobs} jobs of {self.cores} cores and {self.memory:g} GiB are none", fix="--slurm 4"
+            )
+        if not 1 <= self.threads_per_worker <= self.cores:
+            raise ConfigurationError(
+                f"a worker of {self.threads_per_worker} threads does not fit into jobs of {self.cores} cores",
+                fix=f"--slurm-cores {max(1, self.threads_per_worker)}",
             )
         if not _WALLTIME.fullmatch(self.walltime):
             raise ConfigurationError(f"'{self.walltime}' is no walltime", fix="--slurm-walltime 04:00:00")
@@ -100,6 +109,10 @@ def slurm_cluster(asked: SlurmJobs, *, submits: bool = True) -> SLURMCluster:
             fix="run it on a login node of the Slurm cluster, or start workers by hand and use --scheduler",
         )
     folder = asked.folder
+
+    def configured(key: str) -> list[str]:
+        return list(dask.config.get(f"jobqueue.slurm.{key}", None) or [])
+
     try:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         # three workers that die over one task make it a row
@@ -109,7 +122,10 @@ def slurm_cluster(asked: SlurmJobs, *, submits: bool = True) -> SLURMCluster:
                 queue=asked.queue,
                 account=asked.account,
                 cores=asked.cores,
-                processes=asked.cores,
+                processes=asked.cores // asked.threads_per_worker,
+                # the last one counts: dask-jobqueue gives a worker as many tasks at a time as it has cores
+                worker_extra_args=["--nthreads", "1", *configured("worker-extra-args")],
+                job_script_prologue=[_PROLOGUE, *configured("job-script-prologue")],
                 memory=f"{asked.memory}GiB",
                 walltime=asked.walltime,
                 security=True,
