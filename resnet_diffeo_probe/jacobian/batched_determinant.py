@@ -19,6 +19,7 @@ from resnet_diffeo_probe.jacobian.batched_tiles import gathered_numbers, gathere
 from resnet_diffeo_probe.jacobian.block_system import factor_entries
 from resnet_diffeo_probe.jacobian.check import checked, probes_of, right_hand_sides
 from resnet_diffeo_probe.jacobian.determinant import Determinant, concluded, determinant
+from resnet_diffeo_probe.jacobian.gaussian_bounds import probe_count
 from resnet_diffeo_probe.jacobian.layout import Grouping
 from resnet_diffeo_probe.jacobian.linearize import Linearization
 
@@ -77,7 +78,9 @@ def together_bytes(lins: Sequence[Linearization], *, keep: bool) -> float:
 def _known_numbers(lin: Linearization) -> int:
     columns = [columns for _, columns in lin.gathered]
     tensors = (lin.x, lin.branch_output, *lin.pre_activations, *lin.derivatives, *columns, lin.rows)
-    return sum(tensor.numel() for tensor in tensors)
+    # and what is solved for in the check, before and after
+    solved = 2 * (2 * probe_count(lin.x.dtype) + lin.rank) * (lin.dimension + lin.reduced.order)
+    return solved + sum(tensor.numel() for tensor in tensors)
 
 
 def _together(lins: Sequence[Linearization], seed: int, *, keep: bool) -> list[Determinant]:
