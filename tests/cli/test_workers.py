@@ -7,6 +7,7 @@ import torch
 import torchvision
 from diffeo_probe.workers import Workforce, executor_for
 
+from resnet_diffeo_probe.analysis.executors import choice
 from resnet_diffeo_probe.analysis.plan import Settings, make_plan, prepared
 from resnet_diffeo_probe.analysis.quantities import Budget
 from resnet_diffeo_probe.analysis.schema import read_result
@@ -63,6 +64,14 @@ def test_processes_where_they_pay_or_a_measurement_must_be_ended():
     kind, told = chosen(1, 1.0, unit_timeout=5.0)
     assert kind == "InProcesses"
     assert "can be ended" in told[0]
+
+
+def test_a_gpu_takes_batches_in_this_process(monkeypatch):
+    # as if there were one: nothing is computed here
+    monkeypatch.setattr(choice, "compute_device", lambda name: torch.device("cuda"))
+    for workers, gigaflops in ((None, 1.0), (2, 1e6)):
+        assert chosen(workers, gigaflops) == ("OnDevice", [])
+    assert chosen(2, 1.0, unit_timeout=5.0)[0] == "InProcesses"
 
 
 def test_slurm_gets_what_was_asked_for(monkeypatch):
