@@ -1,6 +1,7 @@
 """Units measured at several inputs together find what each input finds by itself; a fault stays with its pair."""
 
 import itertools
+from dataclasses import replace
 
 import pytest
 import torch
@@ -193,12 +194,39 @@ def test_tasks_are_taken_as_they_are_needed_and_a_stop_ends_it(study):
     assert {outcome.unit for outcome in left} <= {study.units[0]}
 
 
+def test_after_a_stop_nothing_is_linearised(study, monkeypatch):
+    begun = []
+    honest = on_device.BegunPair
+
+    def counted(*args):
+        begun.append(args)
+        return honest(*args)
+
+    monkeypatch.setattr(on_device, "BegunPair", counted)
+    with OnDevice(study.discovery, study.plan) as executor:
+        outcomes = executor.run(study.tasks())
+        next(outcomes)
+        executor.stop()
+        left = list(outcomes)
+    assert len(begun) == 7
+    # what threads had begun is finished
+    assert len(left) < 7
+
+
+def test_a_unit_that_is_not_planned_is_refused(study):
+    task = next(study.tasks())
+    with OnDevice(study.discovery, study.plan) as executor, pytest.raises(KeyError):
+        list(executor.run([replace(task, unit="nothing")]))
+
+
 def test_time_of_a_batch_is_shared_by_its_inputs(study, monkeypatch):
-    clock = itertools.count(0.0, 100.0)
-    monkeypatch.setattr(on_device.time, "perf_counter", lambda: next(clock))
+    clock = itertools.count(0.0, 7000.0)
+    monkeypatch.setattr(on_device, "perf_counter", lambda: next(clock))
     with OnDevice(study.discovery, study.plan) as executor:
         outcomes = list(executor.run(study.tasks()))
-    assert all(outcome.seconds > 0 for outcome in outcomes)
+    batched = {study.units[0], study.units[2]}
+    assert {outcome.unit for outcome in outcomes if 1000 <= outcome.seconds < 1100} == batched
+    assert all(outcome.seconds < 100 for outcome in outcomes if outcome.unit not in batched)
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device on this machine")

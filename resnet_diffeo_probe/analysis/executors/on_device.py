@@ -9,12 +9,12 @@ device takes was measured.
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import replace
 from itertools import groupby, islice
+from time import perf_counter
 from types import TracebackType
 from typing import Self
 
@@ -78,10 +78,13 @@ class OnDevice:
         """Carry out tasks, those of several inputs at a time; see `Executor.run`."""
         by_input = (list(own) for _, own in groupby(tasks, key=lambda task: task.input))
         while not self._stopping and (window := list(islice(by_input, self._inputs))):
-            passes = {own[0].input: self._forward(own[0]) for own in window}
-            for unit_plan in self._plan.units:
-                names = [t.input for own in window for t in own if t.unit == unit_plan.unit.name]
-                yield from self._measure(unit_plan, {name: passes[name] for name in names})
+            by_unit: dict[str, dict[str, Seen]] = {}
+            for own in window:
+                seen = self._forward(own[0])
+                for task in own:
+                    by_unit.setdefault(task.unit, {})[task.input] = seen
+            for unit, passes in by_unit.items():
+                yield from self._measure(self._units[unit], passes)
 
     def stop(self) -> None:
         """Finish what is in progress and begin nothing; see `Executor.stop`."""
@@ -99,6 +102,7 @@ class OnDevice:
         begun = (
             BegunPair(self._plan, unit_plan, at, seen if isinstance(seen, Exception) else seen[name])
             for at, seen in passes.items()
+            if not self._stopping
         )
         for batch in self._batches(begun):
             if len(batch) > 1 and not self._stopping:
@@ -123,9 +127,9 @@ class OnDevice:
         yield from open_batches.values()
 
     def _batch(self, batch: Sequence[BegunPair]) -> Iterator[Outcome]:
-        started = time.perf_counter()
+        started = perf_counter()
         found = self._determinants(batch)
-        share = (time.perf_counter() - started) / len(batch)
+        share = (perf_counter() - started) / len(batch)
         for outcome in self._carry_out(list(zip(batch, found, strict=True))):
             yield replace(outcome, seconds=outcome.seconds + share)
 
