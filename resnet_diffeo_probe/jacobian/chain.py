@@ -57,12 +57,9 @@ class Segment:
 
     def apply_transpose(self, u: Tensor) -> Tensor:
         """Return Sᵀ u for u of shape (B, *out_shape)."""
-        if not self.operators:
-            return u
-        with torch.enable_grad():
-            zero = self.example.new_zeros(u.shape[0], *self.in_shape).requires_grad_()
-            (pulled,) = torch.autograd.grad(self.apply(zero), zero, u)
-        return pulled
+        for operator in reversed(self.operators):
+            u = operator.apply_transpose(u)
+        return u
 
     @cached_property
     def matrix(self) -> SharedBlockMatrix:

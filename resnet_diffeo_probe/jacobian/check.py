@@ -24,9 +24,9 @@ from torch import Tensor
 from resnet_diffeo_probe.jacobian.block_factorization import BlockFactorization
 from resnet_diffeo_probe.jacobian.factorization import JacobianFactorization
 from resnet_diffeo_probe.jacobian.gaussian_bounds import (
-    PROBES,
     frobenius_bound,
     logdet_remainder,
+    probe_count,
     trace_interval,
 )
 from resnet_diffeo_probe.jacobian.linearize import Linearization
@@ -76,7 +76,8 @@ def probes_of(lin: Linearization, seed: int) -> Probes:
     def draw(*shape: int) -> Tensor:
         return torch.randn(shape, generator=generator, dtype=torch.float64, device="cpu").to(lin.x)
 
-    return Probes(draw(PROBES, *lin.x.shape[1:]), draw(PROBES, lin.reduced.order + lin.rank))
+    count = probe_count(lin.x.dtype)
+    return Probes(draw(count, *lin.x.shape[1:]), draw(count, lin.reduced.order + lin.rank))
 
 
 def right_hand_sides(lin: Linearization, probes: Probes) -> Tensor:
@@ -98,11 +99,12 @@ def checked(
     """
     if solved is None:
         return lin.from_solved(blocks, lin.with_rows(probes.outer), None)[0], _NOTHING
-    outer = PROBES + lin.rank
+    count = probes.outer.shape[0]
+    outer = count + lin.rank
     found, w = lin.from_solved(blocks, lin.with_rows(probes.outer), solved[:, :outer])
     if w is None:
         return found, _NOTHING
-    y = found.extended_after_local(solved[:, outer:].mT, solved[:, PROBES:outer].mT, probes.inner)
+    y = found.extended_after_local(solved[:, outer:].mT, solved[:, count:outer].mT, probes.inner)
     return found, _bounds(lin, probes, w, y)
 
 

@@ -16,6 +16,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.nn.grad import conv1d_input, conv2d_input, conv3d_input
 
 from resnet_diffeo_probe.errors import UnsupportedUnitError
 from resnet_diffeo_probe.jacobian.block_sparse import IntArray, SharedBlockMatrix
@@ -35,6 +36,7 @@ class LinearOperator:
         out_shape: (C, *spatial) it gives.
         apply: (B, *in_shape) -> (B, *out_shape), without the constant part (biases).
         matrix: builds the same map as a matrix, rows and columns ordered by pixel, then channel.
+        known_transpose: (B, *out_shape) -> (B, *in_shape), where torch has it; else `apply` is differentiated.
     """
 
     name: str
@@ -42,6 +44,17 @@ class LinearOperator:
     out_shape: Shape
     apply: Callable[[Tensor], Tensor]
     matrix: Callable[[], SharedBlockMatrix]
+    known_transpose: Callable[[Tensor], Tensor] | None = None
+
+    def apply_transpose(self, u: Tensor) -> Tensor:
+        """Return the transposed map's image, (B, *out_shape) -> (B, *in_shape)."""
+        if self.known_transpose is not None:
+            with torch.no_grad():
+                return self.known_transpose(u)
+        with torch.enable_grad():
+            zero = u.new_zeros(u.shape[0], *self.in_shape).requires_grad_()
+            (pulled,) = torch.autograd.grad(self.apply(zero), zero, u)
+        return pulled
 
 
 def linear_operator(
@@ -162,12 +175,18 @@ def _convolution(name: str, args: Sequence[Any], kwargs: dict[str, Any], in_shap
             pixels_in=math.prod(spatial),
         )
 
+    backward = {1: conv1d_input, 2: conv2d_input, 3: conv3d_input}[axes]
+
+    def transpose(u: Tensor) -> Tensor:
+        return backward((u.shape[0], *in_shape), weight, u, stride, padding, dilation, groups)
+
     return LinearOperator(
         name=f"{'×'.join(map(str, kernel))} convolution",
         in_shape=in_shape,
         out_shape=(int(weight.shape[0]), *out_spatial),
         apply=lambda v: function(v, weight, None, stride, padding, dilation, groups),
         matrix=matrix,
+        known_transpose=None if padding == "same" else transpose,
     )
 
 
@@ -202,12 +221,17 @@ def _batch_norm(
 
 def _channel_scale(name: str, scale: Tensor, in_shape: Shape) -> LinearOperator:
     column = scale.reshape(-1, *(1,) * (len(in_shape) - 1))
+
+    def apply(v: Tensor) -> Tensor:
+        return v * column.to(v)
+
     return LinearOperator(
         name,
         in_shape,
         in_shape,
-        apply=lambda v: v * column.to(v),
+        apply=apply,
         matrix=lambda: SharedBlockMatrix.diagonal(torch.diag(scale), pixel_count(in_shape)),
+        known_transpose=apply,
     )
 
 
