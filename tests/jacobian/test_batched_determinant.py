@@ -65,6 +65,18 @@ BRANCHES: dict[str, tuple[list[Any], tuple[int, ...]]] = {
         ],
         (2, 5, 4),
     ),
+    "norm of each position": (
+        [
+            conv(4, 1, 3, 3, padding=1, groups=4),
+            (torch.permute, ((0, 2, 3, 1),), {}),
+            (F.layer_norm, ((4,), tensor(4) + 1, tensor(4, seed=1)), {}),
+            (F.linear, (tensor(5, 4), tensor(5)), {}),
+            (F.gelu, (), {}),
+            (F.linear, (tensor(4, 5, seed=2), tensor(4)), {}),
+            (torch.permute, ((0, 3, 1, 2),), {}),
+        ],
+        (4, 5, 4),
+    ),
     "one axis": ([conv(3, 3, 3, padding=1), (F.relu6, (), {}), conv(3, 3, 3, seed=7, padding=1)], (3, 9)),
 }
 
