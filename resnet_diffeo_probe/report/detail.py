@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -16,8 +18,9 @@ __all__ = ["Cell", "Detail", "basis_of", "detail_of", "plain"]
 
 Row = Mapping[str, Any]
 _PLAN_FIRST = ("method", "cut")
-#: Reasons that are listed for a unit; where iterations tell their numbers, every input may have one of its own.
+#: Kinds of reasons that are listed for a unit.
 _MOST_NOTES = 40
+_NUMBER = re.compile(r"-?\d[\d.,]*(?:e[+-]?\d+)?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +45,7 @@ class Detail:
         quantities: the columns of the table of inputs: those that apply to the unit.
         inputs: a row an input: its name, its label, its cells.
         left_out: inputs that have no row in the page, for its size.
-        notes: reasons that stand in rows, with how many rows have each.
+        notes: reasons that stand in rows, with how many rows have each; those that differ in numbers alone are one.
     """
 
     unit: Unit
@@ -172,19 +175,21 @@ def _spread(quantity: Quantity, row: Row) -> str:
 
 
 def _notes(unit: Unit) -> list[str]:
-    reasons: dict[tuple[str, str], int] = {}
+    # reasons that differ in their numbers alone are one, told as it stands in its first row
+    alike: dict[tuple[str, str], Counter[str]] = {}
     for key, rows in unit.rows.items():
         for row in rows.values():
             if reason := row.get("reason"):
-                reasons[key, reason] = reasons.get((key, reason), 0) + 1
+                alike.setdefault((key, _NUMBER.sub("0", reason)), Counter())[reason] += 1
     # the most frequent ones, in the order in which they first stood
-    kept = set(sorted(reasons, key=lambda place: -reasons[place])[:_MOST_NOTES])
+    kept = set(sorted(alike, key=lambda place: -alike[place].total())[:_MOST_NOTES])
     notes = [
-        f"{key.replace('_', ' ')}, {plural(rows, 'row')}: {reason}"
-        for (key, reason), rows in reasons.items()
-        if (key, reason) in kept
+        f"{key.replace('_', ' ')}, {plural(reasons.total(), 'row')}"
+        f"{' with numbers of their own, the first' if len(reasons) > 1 else ''}: {next(iter(reasons))}"
+        for (key, general), reasons in alike.items()
+        if (key, general) in kept
     ]
-    if left := len(reasons) - len(kept):
-        others = sum(count for place, count in reasons.items() if place not in kept)
+    if left := len(alike) - len(kept):
+        others = sum(reasons.total() for place, reasons in alike.items() if place not in kept)
         notes.append(f"{plural(left, 'other reason')} in {plural(others, 'row')}, which result.json has")
     return notes

@@ -141,6 +141,18 @@ def _unknown(result: Mapping[str, Any], units: Sequence[Unit]) -> list[str]:
     open_ = [unit for unit in judged if unit.verdicts[0].state.key == "no_violation_found"]
     unsure = [unit for unit in judged if unit.verdicts[0].state.key == "undetermined"]
     unrun = [unit for unit in units if unit.verdicts[0].state.key == "not_run"]
+    everywhere = {
+        entry["unit"]
+        for entry in result.get("certificates", ())
+        if entry["scope"] == "local" and entry["holds"] and entry.get("radius") is None
+    }
+    covered = [unit for unit in open_ if unit.record["name"] in everywhere]
+    open_ = [unit for unit in open_ if unit.record["name"] not in everywhere]
+    if covered:
+        proven = "a ball that is all of Rⁿ is certified"
+        said.append(
+            f"The rounding of the proof for {_named(covered)}: {proven}, in float64 without bounds of rounding."
+        )
     if open_:
         known = [bound for unit in open_ if (bound := unit.verdicts[0].upper_bound) is not None]
         share = (

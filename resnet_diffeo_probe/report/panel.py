@@ -56,6 +56,7 @@ class Panel:
         floor: the axis includes this value.
         percent: ticks as percentages.
         bars: one bar a unit instead of dashes and a median.
+        bar_colour: red for what is a violation.
         by_sign: dashes coloured by the sign of the determinant.
         signs: a row of sign glyphs above.
         spans: the least and the greatest value of a unit are joined, and have no median.
@@ -67,6 +68,7 @@ class Panel:
     floor: float | None = None
     percent: bool = False
     bars: bool = False
+    bar_colour: str = svg.RED
     by_sign: bool = False
     signs: bool = False
     spans: bool = False
@@ -101,7 +103,7 @@ def draw_panel(
         if panel.line is not None:
             axes.axhline(panel.line, color=svg.MUTED, linewidth=1.1, dashes=(4, 2), zorder=1.5)
         if panel.bars:
-            _draw_bars(axes, columns)
+            _draw_bars(axes, columns, panel.bar_colour)
         else:
             (_draw_dashes if has_dashes(columns) else _draw_condensed)(axes, panel, columns)
             if panel.spans:
@@ -187,14 +189,14 @@ def _mark_absent(axes: Any, columns: Sequence[Column]) -> None:
             )
 
 
-def _draw_bars(axes: Any, columns: Sequence[Column]) -> None:
+def _draw_bars(axes: Any, columns: Sequence[Column], colour: str) -> None:
     for place, column in enumerate(columns):
         if column.values:
             share = column.values[0]
-            axes.bar(place, share, width=0.7, color=svg.RED, linewidth=0)
+            axes.bar(place, share, width=0.7, color=colour, linewidth=0)
             # a share of 0 is a value, not an absence
             axes.plot(
-                [place - 0.35, place + 0.35], [share, share], color=svg.RED, linewidth=1.6, clip_on=False
+                [place - 0.35, place + 0.35], [share, share], color=colour, linewidth=1.6, clip_on=False
             )
 
 

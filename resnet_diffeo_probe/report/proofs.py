@@ -120,6 +120,11 @@ class Balls:
     notes: list[str]
 
     @property
+    def whole_space(self) -> bool:
+        """Whether a ball is all of Rⁿ."""
+        return math.inf in self.radii
+
+    @property
     def median(self) -> float:
         """Return the median radius."""
         return statistics.median(self.radii)

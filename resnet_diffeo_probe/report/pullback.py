@@ -8,6 +8,7 @@ from typing import Any
 
 from markupsafe import Markup
 
+from resnet_diffeo_probe.report import svg
 from resnet_diffeo_probe.report.panel import Column, Panel, draw_panel
 from resnet_diffeo_probe.report.text import count, label, number, percent, plural, visible
 from resnet_diffeo_probe.report.units import Unit
@@ -101,7 +102,7 @@ def _charts(depths: Sequence[Mapping[str, Any]], directions: int) -> list[tuple[
     ranks = [_column(depth, [depth["rank"]["value"]], scale=directions) for depth in depths]
     ends = [_column(depth, [_stretch(depth[key]) for key in ("sigma_min", "sigma_max")]) for depth in depths]
     first = draw_panel(
-        Panel(limits=(0.0, 1.0), percent=True, bars=True),
+        Panel(limits=(0.0, 1.0), percent=True, bars=True, bar_colour=svg.BLUE),
         ranks,
         prefix="pullback-rank",
         alt=_alt("Rank as a share of the directions", ranks, percent),

@@ -77,3 +77,23 @@ def test_the_incompleteness_stands_before_the_verdict(make):
 def test_classified_rightly_is_said_where_it_is_known(make):
     assert "6 of them classified rightly" in opening(make(inputs=8)).subject
     assert "classified" not in opening(make(labels=False)).subject
+
+
+def test_a_unit_with_a_certified_ball_that_is_everything_is_not_called_unproven(make):
+    result = make(2, 3, states=("no_violation_found",))
+    first, second = (unit["name"] for unit in result["units"])
+    ball = {
+        "unit": first,
+        "scope": "local",
+        "input": result["inputs"]["names"][0],
+        "holds": True,
+        "norm": "l2",
+    }
+    result["certificates"] = [ball | {"radius": None}, ball | {"unit": second, "radius": 0.5}]
+    unknown = opening(result).unknown
+    assert unknown[0].startswith(f"The rounding of the proof for {first}: a ball that is all of Rⁿ")
+    assert unknown[1].startswith(f"Whether the sum map folds in {second}: ")
+    page = render_html(result)
+    assert "∞: the ball is all of Rⁿ" in page
+    result["certificates"][0]["radius"] = 2.0
+    assert "∞: the ball is all of Rⁿ" not in render_html(result)
