@@ -117,7 +117,7 @@ class Observer:
 def taken_in_words(reuse: StepReuse) -> str:
     """Return which parts of what follows the measuring were taken over from an earlier run."""
     parts = [f"{step} ({count})" for step, count in reuse.taken.items()]
-    return f"taken from the earlier run of what follows the measuring: {', '.join(parts) or 'nothing'}"
+    return f"of what follows the measuring, taken from the earlier run: {', '.join(parts) or 'nothing'}"
 
 
 def write_run(options: Mapping[str, Any], folder: Path) -> None:

@@ -11,7 +11,7 @@ import sys
 
 SERVER = """
 import json, os, signal, sys
-import diffeo_probe.main, resnet_diffeo_probe.report, resnet_diffeo_probe.analysis.analyze
+import diffeo_probe.main, resnet_diffeo_probe.report, resnet_diffeo_probe.analysis.analyze, torchvision
 for line in sys.stdin:
     asked = json.loads(line)
     if "wait" in asked:
