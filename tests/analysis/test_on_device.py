@@ -6,10 +6,12 @@ from dataclasses import replace
 import pytest
 import torch
 
+from resnet_diffeo_probe.analysis.analyze import analyze
 from resnet_diffeo_probe.analysis.executors import on_device
 from resnet_diffeo_probe.analysis.executors.on_device import OnDevice
 from resnet_diffeo_probe.analysis.plan import Settings
 from resnet_diffeo_probe.analysis.quantities import Budget
+from resnet_diffeo_probe.analysis.store import Store
 from resnet_diffeo_probe.finding import Status
 from resnet_diffeo_probe.jacobian.batched_determinant import determinants, together_bytes
 
@@ -217,6 +219,26 @@ def test_a_unit_that_is_not_planned_is_refused(study):
     task = next(study.tasks())
     with OnDevice(study.discovery, study.plan) as executor, pytest.raises(KeyError):
         list(executor.run([replace(task, unit="nothing")]))
+
+
+def test_a_run_commits_batches_and_another_takes_them_up(net, batches, tmp_path):
+    x, settings = networks.images(5), Settings(workers=2, budget=Budget.QUICK)
+    threads = analyze(net, x, settings)
+    with Store(tmp_path) as store:
+        first = analyze(net, x, settings, executor=OnDevice, store=store)
+    assert batches == [5, 5]
+    with Store(tmp_path, resume=True) as store:
+        again = analyze(net, x, settings, executor=OnDevice, store=store)
+    assert batches == [5, 5]
+    assert again.reuse.reused == 15
+    for one, other, expected in zip(
+        *(analysis.result["measurements"] for analysis in (first, again, threads)), strict=True
+    ):
+        assert one == other
+        place = ("unit", "input", "quantity", "status")
+        assert [one[k] for k in place] == [expected[k] for k in place]
+        if one["quantity"] in ("sign", "logabsdet"):
+            assert one["value"] == pytest.approx(expected["value"], rel=1e-9)
 
 
 def test_time_of_a_batch_is_shared_by_its_inputs(study, monkeypatch):
