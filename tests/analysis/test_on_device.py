@@ -237,7 +237,7 @@ def test_a_run_commits_batches_and_another_takes_them_up(net, batches, tmp_path)
         assert one == other
         place = ("unit", "input", "quantity", "status")
         assert [one[k] for k in place] == [expected[k] for k in place]
-        if one["quantity"] in ("sign", "logabsdet"):
+        if one["quantity"] in ("sign", "logabsdet") and one["status"] == "ok":
             assert one["value"] == pytest.approx(expected["value"], rel=1e-9)
 
 
