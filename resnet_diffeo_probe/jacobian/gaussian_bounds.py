@@ -45,10 +45,11 @@ def frobenius_bound(images: Tensor, rounding: Tensor, failure: float = FAILURE) 
     Returns:
         The bound; infinity where an image is not finite.
     """
-    sizes = torch.linalg.vector_norm(images, dim=1, dtype=torch.float64) + rounding
-    typical = float(sizes.square().mean().sqrt())
+    sizes = torch.linalg.vector_norm(images, dim=1, dtype=torch.float64)
     quantile = failure ** (1 / images.shape[0]) / math.sqrt(math.e)
-    return typical / quantile if math.isfinite(typical) else math.inf
+    # the quantile is for how R v varies with v; the error of an image is as large for every v
+    bound = float(sizes.square().mean().sqrt() / quantile + rounding.square().mean().sqrt())
+    return bound if math.isfinite(bound) else math.inf
 
 
 def trace_interval(
