@@ -9,9 +9,11 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+import torch
 from mutation import EVIL_TEXTS
 
 from resnet_diffeo_probe.analysis.fingerprint import Conditions
+from resnet_diffeo_probe.analysis.kept_steps import Content, KeptSteps
 from resnet_diffeo_probe.analysis.pair import Outcome
 from resnet_diffeo_probe.analysis.schema import ResultError, validate_row
 from resnet_diffeo_probe.analysis.store import FILE, Store
@@ -27,8 +29,11 @@ FINDINGS = {
     "residual_ratio": Finding(0.25, Evidence.ESTIMATED, interval=(0.2, 0.3), seed=7),
     "sigma_min": Finding.missing(Status.NOT_RUN, "no room"),
 }
+CONTENT = Content(
+    {"layers": [["conv", 0.1 + 0.2, None]], "reason": "é\ud800"}, {"x": torch.tensor([0.1, -0.0])}
+)
 _SQL = (
-    "DROP VIEW measured", "DROP TABLE measurements", "DELETE FROM studies", "DELETE FROM pairs",
+    "DROP VIEW measured", "DROP TABLE measurements", "DROP TABLE steps", "DELETE FROM studies", "DELETE FROM pairs",
     "CREATE TABLE evil (x)", "CREATE INDEX evil ON pairs (seconds)",
     "CREATE TRIGGER evil AFTER INSERT ON pairs BEGIN DELETE FROM measurements; END",
     "CREATE TRIGGER evil BEFORE INSERT ON studies BEGIN SELECT load_extension('evil'); END",
@@ -44,7 +49,7 @@ _SQL = (
 
 
 def stores() -> dict[str, bytes]:
-    """Return a store of six pairs, each measured in this study and in an earlier one."""
+    """Return a store of six pairs and the proofs of their units, each made in this study and in an earlier one."""
     with tempfile.TemporaryDirectory() as folder:
         for study in (STUDY, Conditions("1" * 64, '{"seed": 1}', "diffeo-probe 0")):
             with Store(Path(folder), resume=study != STUDY) as store:
@@ -52,6 +57,7 @@ def stores() -> dict[str, bytes]:
                 for unit in UNITS:
                     for name in INPUTS:
                         store.keep(Outcome(unit, name, FINDINGS, True, 0.5), "0" * 64, 2.0**30)
+                    KeptSteps(store).keep("proofs", unit, "basis", CONTENT)
         return {"ours.sqlite": _whole(Path(folder) / FILE)}
 
 
@@ -75,7 +81,7 @@ def _edit(connection: sqlite3.Connection, chance: random.Random) -> None:
     if chance.random() < 0.15:
         connection.executescript(chance.choice(_SQL))
         return
-    table = chance.choice(("studies", "pairs", "measurements", "measurements"))
+    table = chance.choice(("studies", "pairs", "measurements", "measurements", "steps", "steps"))
     columns = [row[1] for row in connection.execute(f"PRAGMA table_info({table})")]
     if not columns:  # the table was dropped
         return
@@ -101,7 +107,7 @@ def _whole(path: Path) -> bytes:
 
 
 def read_store(path: Path) -> str:
-    """Go on with a store: read every pair, and write one.
+    """Go on with a store: read every pair and all proofs, and write some.
 
     Raises:
         ValueError: a kept pair makes no row of a result, or what is written is not what is read.
@@ -126,6 +132,7 @@ def read_store(path: Path) -> str:
                         validate_row(row)
                     except ResultError as error:
                         raise ValueError(f"{row} would spoil the result: {error}") from error
+        found += sum(_proofs_are_there(store, unit) for unit in UNITS)
         new = Outcome(UNITS[0], INPUTS[0], FINDINGS, False, 1.5)
         store.keep(new, "2" * 64, 5.0)
         again = store.find(UNITS[0], INPUTS[0])
@@ -136,4 +143,22 @@ def read_store(path: Path) -> str:
             or again.allowed_bytes != 5
         ):
             raise ValueError(f"{again} is not what was kept")
-    return "all read" if found == len(UNITS) * len(INPUTS) else "some read"
+    return "all read" if found == len(UNITS) * (len(INPUTS) + 1) else "some read"
+
+
+def _proofs_are_there(store: Store, unit: str) -> bool:
+    """Look for what was kept of a unit's proofs.
+
+    Raises:
+        ValueError: what is found is not what was kept, or what is kept in its place is not found.
+    """
+    steps = KeptSteps(store)
+    there = steps.find("proofs", unit, "basis", lambda content: content)
+    if there is not None and (
+        there.json != CONTENT.json or not torch.equal(there.arrays["x"], CONTENT.arrays["x"])
+    ):
+        raise ValueError(f"{there} is not what was kept")
+    steps.keep("proofs", unit, "another", CONTENT)
+    if steps.find("proofs", unit, "another", lambda content: content) is None:
+        raise ValueError("what was kept is not found")
+    return there is not None
