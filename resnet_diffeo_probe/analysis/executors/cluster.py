@@ -30,6 +30,8 @@ __all__ = ["OnDask"]
 _RETRIES = 2
 # Seconds between looks at whether the run was stopped, workers joined, or the scheduler is gone.
 _LOOK = 1.0
+# Seconds for which all workers may be too full to begin anything before the run is given up.
+_PAUSED = 120.0
 
 
 class OnDask:
@@ -119,10 +121,13 @@ class OnDask:
         assert self._client is not None  # noqa: S101 - for the type checker
         waiting: dict[Future[Any], Task] = {}
         coming = iter(tasks)
-        threads, looked = 0, 0.0
+        threads, looked, busy = 0, 0.0, time.monotonic()
         while True:
             if time.monotonic() - looked > _LOOK:
                 threads, looked = self._threads(), time.monotonic()
+                busy = looked if self._somebody_works() else busy
+                if looked - busy > _PAUSED:
+                    raise self._full()
             while not self._stopping and len(waiting) < max(1, threads):
                 if (task := next(coming, None)) is None:
                     break
@@ -149,8 +154,8 @@ class OnDask:
             slow = [there for there in self._client.run(allocates_anew, on_error="ignore").values() if there]
             if slow:
                 self._tell(
-                    f"{len(slow)} workers run with MALLOC_TRIM_THRESHOLD_, as Dask sets it, and take about 30 % more "
-                    "processor time: the documents on clusters say how to leave it out"
+                    f"workers with MALLOC_TRIM_THRESHOLD_, as Dask sets it: {len(slow)}; they take about 30 % more "
+                    "processor time, and the documents on clusters say how to leave it out"
                 )
 
     def _threads(self) -> int:
@@ -160,6 +165,18 @@ class OnDask:
             return sum(self._client.nthreads().values())
         except (OSError, RuntimeError, ValueError) as error:
             raise self._gone(error) from None
+
+    def _somebody_works(self) -> bool:
+        """Return whether any worker measures or would begin to: not where all are paused for want of memory."""
+        assert self._client is not None  # noqa: S101 - for the type checker
+        try:
+            known = self._client.scheduler_info()["workers"].values()
+            # some versions of the library name a few workers only: nothing is concluded then
+            if not known or len(known) < len(self._client.nthreads()):
+                return True
+        except (OSError, RuntimeError, ValueError) as error:
+            raise self._gone(error) from None
+        return any(w["status"] != "paused" or w["metrics"]["task_counts"].get("executing") for w in known)
 
     def _submit(self, task: Task) -> Future[Any]:
         assert self._client is not None  # noqa: S101 - for the type checker
@@ -188,6 +205,13 @@ class OnDask:
             text = f"{type(error).__name__}: {error}".splitlines()[0][:300]
             reason = f"failed {_RETRIES + 1} times on the cluster ({text})"
         return measure_pair(self._plan, self._units[task.unit], task.input, UnmeasuredError(reason))
+
+    def _full(self) -> ConfigurationError:
+        return ConfigurationError(
+            f"all workers of {self._address} are paused, since their memory is nearly full",
+            why="the libraries and the model take most of what each may have (distributed.worker.memory.pause)",
+            fix="give each worker more memory (--memory-limit, --slurm-memory) and go on with --resume",
+        )
 
     def _gone(self, why: object) -> ConfigurationError:
         return ConfigurationError(
