@@ -82,9 +82,11 @@ def test_slurm_gets_what_was_asked_for(monkeypatch):
     asked = []
     monkeypatch.setattr(slurm, "slurm_cluster", asked.append)
     monkeypatch.setattr(cluster, "OnDask", lambda *_, **options: SimpleNamespace(**options))
-    kind, told = chosen(None, 1.0, slurm=3, slurm_cores=4, slurm_walltime="02:00:00", slurm_queue="fast")
+    asked_for = {"slurm_cores": 4, "slurm_walltime": "02:00:00", "slurm_queue": "fast"}
+    kind, told = chosen(None, 1.0, slurm=3, threads_per_worker=2, **asked_for)
     assert kind == "SimpleNamespace"
-    assert asked == [slurm.SlurmJobs(jobs=3, cores=4, walltime="02:00:00", queue="fast")]
+    words = {"walltime": "02:00:00", "queue": "fast"}
+    assert asked == [slurm.SlurmJobs(jobs=3, cores=4, threads_per_worker=2, **words)]
     assert "3 Slurm jobs" in told[0]
 
 
@@ -123,6 +125,19 @@ def test_what_takes_too_long_is_a_row_and_the_run_is_partial(typed, tmp_path):
     rows = read_result(tmp_path / "out" / "result.json")["measurements"]
     assert any(row["status"] == "not_run" and "(--unit-timeout)" in (row.get("reason") or "") for row in rows)
     assert "(--unit-timeout)" in (tmp_path / "out" / "log.txt").read_text(encoding="utf-8")
+
+
+def test_threads_of_a_worker_are_recorded_and_change_what_may_be_reused(typed, tmp_path):
+    words = ["analyze", DEMO.model, "--inputs", DEMO.inputs, "-n", 1, "--mean", "0.3", "--std", "0.4"]
+    words += ["--measures", "sign", "--out", tmp_path / "out"]
+    outcome = typed(*words, "--threads-per-worker", 2, "--workers", 1)
+    assert outcome.exit_code == 0, outcome.output
+    configuration = read_result(tmp_path / "out" / "result.json")["tool"]["configuration"]
+    assert (configuration["threads_per_worker"], configuration["workers"]) == (2, 1)
+    assert "threads_per_worker = 2" in (tmp_path / "out" / "run.toml").read_text(encoding="utf-8")
+    again = typed(*words, "--resume")
+    assert again.exit_code == 0, again.output
+    assert "threads_per_worker was 2 and is 1" in again.stderr
 
 
 def test_a_workforce_is_taken_out_of_the_options():
