@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import json
 import math
-from array import array
 from collections.abc import Callable, Iterable, Iterator
 from functools import cache
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from jsonschema import Draft202012Validator, ValidationError
 
 from resnet_diffeo_probe.analysis.evidence_check import broken_evidence
@@ -244,36 +242,22 @@ def _broken_references(result: Result) -> Iterator[Problem]:
 
 def _broken_rows(result: Result) -> Iterator[Problem]:
     """Yield measurements of what does not exist, without a value they should have, and those that are there twice."""
-    places = {unit["name"]: place for place, unit in enumerate(result["units"])}
-    inputs = {None: -1} | {name: place for place, name in enumerate(result["inputs"]["names"])}
-    quantities: dict[str, int] = {}
-    columns = tuple(
-        array("q") for _ in range(3)
-    )  # a set of tuples would take half as much memory as the rows
+    units = {unit["name"] for unit in result["units"]}
+    inputs = {None, *result["inputs"]["names"]}
+    # sets of names that are held anyway: one of tuples would take half as much memory as the rows themselves
+    seen: dict[tuple[str, str], set[str | None]] = {}
     for index, row in enumerate(result["measurements"]):
         unit, name, quantity = row["unit"], row["input"], row["quantity"]
-        if unit not in places:
+        if unit not in units:
             yield f"measurements[{index}].unit", f"{unit!r} is not in units"
         if name not in inputs:
             yield f"measurements[{index}].input", f"{name!r} is not in inputs.names"
         if row["value"] is None and row["status"] == "ok":
             yield f"measurements[{index}].value", "status is ok, but there is no value"
-        columns[0].append(places.get(unit, -1))
-        columns[1].append(inputs.get(name, -1))
-        columns[2].append(quantities.setdefault(quantity, len(quantities)))
-    second = _first_repeated(np.stack([np.array(column, dtype=np.int64) for column in columns]))
-    if second is not None:
-        row = result["measurements"][second]
-        cell = (row["unit"], row["input"], row["quantity"])
-        yield f"measurements[{second}]", f"a second row for {cell!r}"
-
-
-def _first_repeated(columns: np.ndarray[Any, np.dtype[np.int64]]) -> int | None:
-    """Return the first place of (keys, places) whose keys have all stood at an earlier one, or None."""
-    order = np.lexsort(columns)  # stable: equal ones stay in their order
-    ordered = columns[:, order]
-    again = (ordered[:, 1:] == ordered[:, :-1]).all(axis=0)
-    return int(order[1:][again].min()) if again.any() else None
+        met = seen.setdefault((unit, quantity), set())
+        if name in met:
+            yield f"measurements[{index}]", f"a second row for {(unit, name, quantity)!r}"
+        met.add(name)
 
 
 def _place(path: Iterable[str | int]) -> str:
