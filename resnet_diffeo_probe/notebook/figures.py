@@ -14,6 +14,7 @@ from matplotlib.transforms import blended_transform_factory
 
 from resnet_diffeo_probe.errors import ConfigurationError
 from resnet_diffeo_probe.report.bands import bands_for
+from resnet_diffeo_probe.report.drawable import is_below, is_drawable
 from resnet_diffeo_probe.report.quantities import DENSITY, quantity
 from resnet_diffeo_probe.report.summary import value_of
 from resnet_diffeo_probe.report.text import label
@@ -132,13 +133,13 @@ def _draw(axes: Any, units: Sequence[Unit], key: str) -> None:
     for place, unit in enumerate(units):
         median = unit.summary(key).median
         for value, colour in _values(unit, key):
-            if value is None or math.isinf(value) or (value <= 0 and key in _LOGARITHMIC):
-                low = value is not None and value <= 0
+            if value is None or not is_drawable(value, log=key in _LOGARITHMIC):
+                low = value is not None and is_below(value, log=key in _LOGARITHMIC)
                 edge, marker = (0.02, "v") if low else (0.98, "^")
                 axes.plot(place, edge, marker, color=colour, transform=beyond, markersize=4, clip_on=False)
             else:
                 axes.plot(place, value, "o", color=colour, markersize=2.5, alpha=0.5, linewidth=0)
-        if median is not None and math.isfinite(median) and (median > 0 or key not in _LOGARITHMIC):
+        if median is not None and is_drawable(median, log=key in _LOGARITHMIC):
             axes.plot([place - 0.35, place + 0.35], [median, median], color=_INK, linewidth=1.4)
     axes.set_xlim(-0.6, len(units) - 0.4)
     axes.set_xticks(range(len(units)), [label(unit.name) for unit in units], rotation=90, fontsize=7)

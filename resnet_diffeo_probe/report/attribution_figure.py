@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import matplotlib as mpl
@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator
 
 from resnet_diffeo_probe.report import svg
+from resnet_diffeo_probe.report.drawable import clamped
 from resnet_diffeo_probe.report.states import State
 
 __all__ = ["Bar", "colour_name", "draw_bars"]
@@ -55,6 +56,10 @@ def draw_bars(bars: Sequence[Bar], *, write: Callable[[float], str], prefix: str
         prefix: for unique ids.
         alt: the text alternative.
     """
+    bars = [
+        replace(bar, median=_held(bar.median), least=_held(bar.least), greatest=_held(bar.greatest))
+        for bar in bars
+    ]
     with mpl.rc_context(svg.STYLE):
         figure = Figure(figsize=_SIZE)
         bottom = (8 + 5.9 * max(len(bar.label) for bar in bars)) / (72 * _SIZE[1])
@@ -74,6 +79,10 @@ def draw_bars(bars: Sequence[Bar], *, write: Callable[[float], str], prefix: str
         for place, bar in enumerate(bars):
             _draw(axes, place, bar, crowded=step > 2)
     return svg.to_inline_svg(figure, prefix=prefix, alt=alt)
+
+
+def _held(value: float | None) -> float | None:
+    return None if value is None else clamped(value)
 
 
 def _limits(bars: Sequence[Bar]) -> tuple[float, float]:

@@ -60,7 +60,7 @@ _PLANS = (
         "sigma_min",
         Markup("Smallest singular value σ<sub>min</sub>"),
         "sigma_min",
-        "Logarithmic. ▼: exactly 0.",
+        "Logarithmic. ▼: 0, or below 10⁻¹⁰⁰.",
         Panel(log=True),
     ),
     _Plan(

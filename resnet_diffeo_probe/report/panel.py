@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import matplotlib as mpl
@@ -17,6 +18,7 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLoca
 
 from resnet_diffeo_probe.report import svg
 from resnet_diffeo_probe.report.bands import Band, draw_bands
+from resnet_diffeo_probe.report.drawable import is_above, is_below, is_drawable
 from resnet_diffeo_probe.report.text import number, percent, power
 
 __all__ = ["Column", "Panel", "draw_panel", "has_dashes"]
@@ -121,21 +123,17 @@ def _room_for_labels(columns: Sequence[Column]) -> float:
     return (8 + 5.9 * max(len(column.label) for column in columns)) / (72 * _SIZE[1])
 
 
-def _drawable(panel: Panel, value: float) -> bool:
-    return math.isfinite(value) and (value > 0 or not panel.log)
-
-
 def _limits(panel: Panel, columns: Sequence[Column], bands: Sequence[Band]) -> tuple[float, float]:
     if panel.limits is not None:
         return panel.limits
-    values = [value for column in columns for value in column.values if _drawable(panel, value)]
+    values = [value for column in columns for value in column.values if is_drawable(value, log=panel.log)]
     values += [value for value in (panel.line, panel.floor) if value is not None]
-    values += [edge for band in bands for edge in (band.low, band.high) if _drawable(panel, edge)]
+    values += [edge for band in bands for edge in (band.low, band.high) if is_drawable(edge, log=panel.log)]
     low, high = min(values, default=1.0), max(values, default=1.0)
     if panel.log:
-        # a margin of 6 %, and at least a decade in all; floats end near 1e±308
+        # a margin of 6 %, and at least a decade in all
         margin = max(0.06 * math.log10(high / low), (1 - math.log10(high / low)) / 2, 0.0)
-        return max(low / 10**margin, 1e-300), min(high * 10**margin, 1e300)
+        return low / 10**margin, high * 10**margin
     margin = 0.06 * (high - low) or 0.05 * abs(high) or 0.05
     return (low if low == panel.floor else low - margin), high + margin
 
@@ -210,7 +208,7 @@ def _by_colour(panel: Panel, column: Column) -> dict[str, list[float]]:
     signs = column.signs if len(column.signs) == len(column.values) else (1,) * len(column.values)
     found: dict[str, list[float]] = {svg.BLUE: [], svg.RED: [], svg.ORANGE: []}
     for value, sign in zip(column.values, signs, strict=True):
-        if _drawable(panel, value):
+        if is_drawable(value, log=panel.log):
             found[svg.BLUE if sign > 0 else svg.RED if sign < 0 else svg.ORANGE].append(value)
     return {colour: values for colour, values in found.items() if values}
 
@@ -243,21 +241,24 @@ def _draw_dashes(axes: Any, panel: Panel, columns: Sequence[Column]) -> None:
 
 def _draw_spans(axes: Any, panel: Panel, columns: Sequence[Column]) -> None:
     for place, column in enumerate(columns):
-        drawn = [value for value in column.values if _drawable(panel, value)]
+        drawn = [value for value in column.values if is_drawable(value, log=panel.log)]
         if len(drawn) > 1:
             axes.plot([place, place], [min(drawn), max(drawn)], color=svg.BLUE, linewidth=1.4, zorder=2)
 
 
 def _draw_medians(axes: Any, panel: Panel, columns: Sequence[Column]) -> None:
-    shown = [c.median if c.median is not None and _drawable(panel, c.median) else math.nan for c in columns]
+    shown = [
+        c.median if c.median is not None and is_drawable(c.median, log=panel.log) else math.nan
+        for c in columns
+    ]
     axes.plot(range(len(columns)), shown, color=svg.INK, linewidth=1, marker="o", markersize=4, zorder=3)
 
 
 def _draw_beyond(axes: Any, panel: Panel, columns: Sequence[Column]) -> None:
-    """Mark columns with values that the axis cannot show: infinite ones, and zero on a logarithm."""
+    """Mark columns with values that the axis cannot show: infinite and huge ones, and zero on a logarithm."""
     for height, marker, colour, test in (
-        (0.985, "^", svg.MUTED, lambda value: value == math.inf),
-        (0.015, "v", svg.ORANGE, lambda value: value == -math.inf or (panel.log and value <= 0)),
+        (0.985, "^", svg.MUTED, is_above),
+        (0.015, "v", svg.ORANGE, partial(is_below, log=panel.log)),
     ):
         places = [
             place

@@ -16,6 +16,7 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, MaxNLocat
 from resnet_diffeo_probe.references.catalogue import unit_distribution
 from resnet_diffeo_probe.references.quantities import QUANTITIES, SMALLEST
 from resnet_diffeo_probe.report import svg
+from resnet_diffeo_probe.report.drawable import clamped
 from resnet_diffeo_probe.report.text import number, power, visible
 
 __all__ = ["draw_place"]
@@ -35,6 +36,7 @@ def draw_place(key: str, values: Mapping[str, float]) -> Markup:
         letter: [float(q) for q in np.quantile(unit_distribution(letter, key), _QUANTILES)]
         for letter in _LETTERS
     }
+    drawn = [clamped(value) for value in values.values()]
     # the quantities that the comparison takes on a logarithmic scale are drawn on one
     log = bool(QUANTITIES[key].scale(np.array([10.0]))[0] == 1.0)
     with mpl.rc_context(svg.STYLE):
@@ -44,7 +46,7 @@ def draw_place(key: str, values: Mapping[str, float]) -> Markup:
         axes.yaxis.set_major_locator(FixedLocator([4, 3, 2, 1, 0]))
         axes.set_yticklabels(["units", *(f"({letter})" for letter in _LETTERS)])
         axes.tick_params(axis="y", length=0)
-        _scale(axes, log=log, shown=[*values.values(), *(q for qs in quantiles.values() for q in qs)])
+        _scale(axes, log=log, shown=[*drawn, *(q for qs in quantiles.values() for q in qs)])
         axes.grid(axis="x", color=svg.GRID, linewidth=0.8)
         axes.set_axisbelow(True)
         for row, letter in zip((3, 2, 1, 0), _LETTERS, strict=True):
@@ -52,7 +54,7 @@ def draw_place(key: str, values: Mapping[str, float]) -> Markup:
             axes.plot([low, high], [row, row], color=svg.GREY, linewidth=2.5)
             axes.plot([lower, upper], [row, row], color=svg.GREY, linewidth=8)
             axes.plot([middle, middle], [row - 0.3, row + 0.3], color=svg.INK, linewidth=2)
-        _ticks_of_units(axes, [max(v, SMALLEST) if log else v for v in values.values()])
+        _ticks_of_units(axes, [max(v, SMALLEST) if log else v for v in drawn])
     units = "; ".join(f"{visible(name)} {number(value)}" for name, value in values.items())
     spirals = "; ".join(
         f"({letter}) {number(qs[2])} [{number(qs[0])}, {number(qs[4])}]" for letter, qs in quantiles.items()
