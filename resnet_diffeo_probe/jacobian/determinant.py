@@ -9,7 +9,7 @@ mistake in reading the branch shows as a large margin and a wide interval, and n
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from resnet_diffeo_probe.finding import Evidence, Finding, Status
 from resnet_diffeo_probe.jacobian.check import Check, checked, probes_of, right_hand_sides
@@ -86,26 +86,36 @@ def concluded(factorization: JacobianFactorization, check: Check, *, seed: int) 
         return Determinant(Finding(0, status=Status.SINGULAR, dtype=dtype, reason=proof), none, margin, None)
     if factorization.sign == 0:
         return _without_pivots(factorization, dtype)
-    margin = (
-        Finding(check.margin, Evidence.ESTIMATED, dtype=dtype, seed=seed)
-        if math.isfinite(check.margin)
-        else Finding.missing(
-            Status.INFINITE, "the check overflowed: the pivots of J range over too many decades"
-        )
-    )
     if not check.margin < 1:
-        reason = f"J is within rounding error of a singular matrix (margin {check.margin:.1e}, to be below 1)"
-        reason += _more_digits(dtype)
-        sign = Finding(None, Evidence.EXACT, Status.UNDETERMINED, dtype=dtype, reason=reason)
-        logabsdet = Finding(factorization.logabsdet, status=Status.UNDETERMINED, dtype=dtype, reason=reason)
-        return Determinant(sign, logabsdet, margin, factorization)
+        return _undecided(factorization, check.margin, dtype, seed)
+    margin = Finding(check.margin, Evidence.ESTIMATED, dtype=dtype, seed=seed)
     logabsdet = _logabsdet(factorization, check, dtype, seed)
-    if lin.kinks:
-        reason = f"{lin.kinks} pre-activations are exactly on a kink: J is one of several one-sided Jacobians"
-        sign = Finding(factorization.sign, status=Status.ON_KINK, dtype=dtype, reason=reason)
+    if not lin.kinks:
+        return Determinant(Finding(factorization.sign, dtype=dtype), logabsdet, margin, factorization)
+    reason = (
+        f"{lin.kinks} pre-activations are on a kink, to rounding: J is one of several one-sided Jacobians, that of the "
+        "derivative which torch takes there"
+    )
+    sign = Finding(factorization.sign, status=Status.ON_KINK, dtype=dtype, reason=reason)
+    of_one = reason if logabsdet.reason is None else f"{logabsdet.reason}; {reason}"
+    return Determinant(sign, replace(logabsdet, reason=of_one), margin, factorization)
+
+
+def _undecided(factorization: JacobianFactorization, margin: float, dtype: str, seed: int) -> Determinant:
+    """Return that the sign is not known, and the logarithm only as it was computed."""
+    if math.isfinite(margin):
+        reason = f"J is within rounding error of a singular matrix (margin {margin:.1e}, to be below 1)"
+        bound = Finding(margin, Evidence.ESTIMATED, dtype=dtype, seed=seed)
     else:
-        sign = Finding(factorization.sign, dtype=dtype)
-    return Determinant(sign, logabsdet, margin, factorization)
+        reason = (
+            f"the check of the sign left the range of {dtype}: numbers in J, or in its inverse, are too large, as "
+            "where activations grow from unit to unit"
+        )
+        bound = Finding.missing(Status.INFINITE, reason)
+    reason += _more_digits(dtype)
+    sign = Finding(None, Evidence.EXACT, Status.UNDETERMINED, dtype=dtype, reason=reason)
+    logabsdet = Finding(factorization.logabsdet, status=Status.UNDETERMINED, dtype=dtype, reason=reason)
+    return Determinant(sign, logabsdet, bound, factorization)
 
 
 def _without_pivots(factorization: JacobianFactorization, dtype: str) -> Determinant:

@@ -77,11 +77,15 @@ def measure(
     """
     wanted = [q for q in JACOBIAN_QUANTITIES if q in quantities]
     if not bool(torch.isfinite(x).all()):
-        lost = Finding.missing(Status.ERROR, "the unit's input holds NaN or infinity")
+        lost = Finding.missing(
+            Status.ERROR,
+            "the unit's input holds NaN or infinity: an image does, or an earlier layer makes them",
+        )
         return dict.fromkeys(wanted, lost)
     lin = jacobian.at(x) if linearized is None else linearized
     if not bool(torch.isfinite(lin.branch_output).all()):
-        lost = Finding.missing(Status.ERROR, "the branch gives NaN or infinity at this input")
+        reason = "the branch gives NaN or infinity at this input: weights or activations of this unit are too large"
+        lost = Finding.missing(Status.ERROR, reason)
         return dict.fromkeys(wanted, lost)
     found: dict[str, Finding] = {}
     needs_factors = _OF_FACTORS & set(wanted)

@@ -58,8 +58,8 @@ class PivotRecord:
         if not bool(torch.isfinite(diagonal).all()):
             largest = torch.finfo(diagonal.dtype).max
             raise FloatingPointError(
-                f"a pivot of the elimination is NaN or above {largest:.1e}, the largest number of its arithmetic: "
-                "parameters or derivatives at this input are not finite or far too large"
+                f"a pivot of the elimination is NaN or above {largest:.0e}, the largest number of its arithmetic: "
+                "weights of the unit, or derivatives at this input, are not finite or far too large"
             )
         if bool((diagonal == 0).any()):
             return PivotLogdet(0, -math.inf, 0.0)

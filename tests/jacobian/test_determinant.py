@@ -379,3 +379,27 @@ def test_the_same_input_gives_the_same_bits(unit_of: Callable[..., Any]) -> None
     first, second = determinant(jacobian.at(x)), determinant(jacobian.at(x))
     assert first.logabsdet == second.logabsdet
     assert first.margin == second.margin
+
+
+def test_what_leaves_the_range_of_numbers_is_said_in_words_and_has_no_sign(
+    unit_of: Callable[..., Any],
+) -> None:
+    huge = torch.full((2, 2), 1e200, dtype=D)
+    overflow = unit_of([(F.linear, (huge, None), {}), (F.linear, (huge.clone(), None), {})], (2,))
+    found = determinant(UnitJacobian(overflow).at(torch.ones(2)))
+    assert (found.sign.value, found.sign.status) == (None, Status.ERROR)
+    assert "largest number" in str(found.sign.reason)
+    # the pivots are finite, what the vectors of the check become is not
+    edge = unit_of([(F.linear, (torch.diag(torch.full((4,), 1.7e308, dtype=D)), None), {})], (4,))
+    found = determinant(UnitJacobian(edge).at(torch.ones(4)))
+    assert (found.sign.value, found.sign.status) == (None, Status.UNDETERMINED)
+    assert "range of float64" in str(found.sign.reason)
+    assert (found.margin.value, found.margin.status) == (None, Status.INFINITE)
+    assert found.logabsdet.status is Status.UNDETERMINED
+
+
+def test_a_logarithm_on_a_kink_is_said_to_be_of_one_of_several(unit_of: Callable[..., Any]) -> None:
+    unit = relu_unit(unit_of, 0.0)
+    found = determinant(UnitJacobian(unit).at(torch.zeros(unit.input_shape)))
+    assert "kink" in str(found.logabsdet.reason)
+    assert found.logabsdet.interval is not None
