@@ -101,8 +101,8 @@ class Observer:
         self._log.line(f"{step}, {part}: taken from the earlier run")
 
     def again(self, step: str, part: str, reason: str) -> None:
-        """Tell that a part was there and is computed again."""
-        self.note(f"{step}, {part}: computed again: {reason}")
+        """Log that a part was there and is computed again; there may be many, the screen gets their number."""
+        self._log.line(f"{step}, {part}: computed again: {reason}")
 
     def stale(self, reasons: list[str]) -> None:
         """Tell why what was measured before cannot be used."""
@@ -115,9 +115,13 @@ class Observer:
 
 
 def taken_in_words(reuse: StepReuse) -> str:
-    """Return which parts of what follows the measuring were taken over from an earlier run."""
-    parts = [f"{step} ({count})" for step, count in reuse.taken.items()]
-    return f"of what follows the measuring, taken from the earlier run: {', '.join(parts) or 'nothing'}"
+    """Return which parts of what follows the measuring were taken over from an earlier run, and which could not be."""
+
+    def counted(steps: Mapping[str, int]) -> str:
+        return ", ".join(f"{step} ({count})" for step, count in steps.items())
+
+    taken = f"of what follows the measuring, taken from the earlier run: {counted(reuse.taken) or 'nothing'}"
+    return f"{taken}; computed again, {LOG} says why: {counted(reuse.again)}" if reuse.again else taken
 
 
 def write_run(options: Mapping[str, Any], folder: Path) -> None:

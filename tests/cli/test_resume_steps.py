@@ -111,6 +111,18 @@ def test_kills_at_random_moments_after_the_measuring_lose_no_part(run, whole, tm
     assert log.count("taken from the earlier run\n") == done[-1]
     assert f"layer1.{UNITS - 1}: proofs taken from the earlier run" in last.screen
     assert f"taken from the earlier run: proofs ({UNITS}), " in last.screen
+    assert "computed again" not in last.screen
+    # another program's hand in what was kept is noticed, and nothing else is computed again
+    connection = sqlite3.connect(out / "measurements.sqlite")
+    with connection:
+        connection.execute("UPDATE steps SET content = content || ' ' WHERE part = 'layer1.0'")
+    connection.close()
+    mended = run("--resume")
+    assert mended.wait() == 0, mended.screen
+    assert "computed again, log.txt says why: proofs (1)" in mended.screen
+    changed = "proofs, layer1.0: computed again: it was changed by another program, or is damaged"
+    assert changed in (out / "log.txt").read_text(encoding="utf-8")
+    assert canonical(out / "result.json") == result
 
 
 def test_an_interrupt_among_the_proofs_writes_those_that_are_done(run, whole, tmp_path):
