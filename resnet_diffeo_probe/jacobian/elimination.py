@@ -37,7 +37,8 @@ _PIECE = 48
 _DENSE = 0.7
 # A block waits where its smallest pivot, relative to the largest, is below this power of the rounding error: it would
 # cost three quarters of the digits. Not more than so many blocks wait for that, or more of them up to so many rows,
-# where waiting costs nothing; all of them for a pivot of zero.
+# where waiting costs nothing; all of them for a pivot of zero. A tiny pivot that is taken then costs digits, and the
+# interval of log|det| (`check.py`) says how many.
 _DELAY = 0.75
 _DELAYED_BLOCKS = 4
 _DELAYED_ROWS = 1024

@@ -114,6 +114,20 @@ def _determinant(result: Result, ran: set[str]) -> list[Piece]:
         sylvester=Formula("sylvester"),
         matrix=MATRIX,
         plans=f" (method: {', '.join(plans)})" if plans else "",
+    ) + (_ERROR_BOUND if _has_error_bounds(result) else [])
+
+
+# Without works to cite: the bound is derived in the documentation.
+_ERROR_BOUND: list[Piece] = [
+    "How far rounding may have moved the logarithm was bounded from products with random vectors, which fails with a "
+    "probability below 1e-8. "
+]
+
+
+def _has_error_bounds(result: Result) -> bool:
+    return any(
+        row["quantity"] == "logabsdet" and row["evidence"] == "exact" and "interval" in row
+        for row in result["measurements"]
     )
 
 

@@ -26,3 +26,15 @@ def test_an_exact_value_with_an_interval_is_written_with_half_of_its_width(
     assert exact_cells_with_an_error(parse(render_html(result))) == ["−12.5 ± 2.5×10⁻¹¹"]
     row["value"], row["status"], row["reason"] = None, "undetermined", "a pivot came out as exactly zero"
     assert exact_cells_with_an_error(parse(render_html(result))) == []
+
+
+def test_the_methods_text_speaks_of_the_bound_where_there_is_one(result: dict[str, Any]) -> None:
+    def text() -> str:
+        return render_html(result)
+
+    assert "rounding may have moved the logarithm" not in text()
+    row = next(
+        row for row in result["measurements"] if row["quantity"] == "logabsdet" and row["value"] is not None
+    )
+    row["interval"] = [row["value"] - 1e-9, row["value"] + 1e-9]
+    assert "rounding may have moved the logarithm" in text()
