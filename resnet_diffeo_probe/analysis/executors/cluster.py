@@ -30,7 +30,7 @@ __all__ = ["OnDask"]
 _RETRIES = 2
 # Seconds between looks at whether the run was stopped, workers joined, or the scheduler is gone.
 _LOOK = 1.0
-# Seconds for which all workers may be too full to begin anything before the run is given up.
+# Seconds without an outcome after which it is asked whether all workers are too full to begin anything.
 _PAUSED = 120.0
 
 
@@ -121,13 +121,16 @@ class OnDask:
         assert self._client is not None  # noqa: S101 - for the type checker
         waiting: dict[Future[Any], Task] = {}
         coming = iter(tasks)
-        threads, looked, busy = 0, 0.0, time.monotonic()
+        threads, looked, heard = 0, 0.0, time.monotonic()
         while True:
             if time.monotonic() - looked > _LOOK:
                 threads, looked = self._threads(), time.monotonic()
-                busy = looked if self._somebody_works() else busy
-                if looked - busy > _PAUSED:
+            if (
+                looked - heard > _PAUSED
+            ):  # the scheduler is not asked about every worker as long as outcomes come
+                if not self._somebody_works():
                     raise self._full()
+                heard = looked
             while not self._stopping and len(waiting) < max(1, threads):
                 if (task := next(coming, None)) is None:
                     break
@@ -138,6 +141,7 @@ class OnDask:
                 wait(list(waiting), timeout=_LOOK, return_when="FIRST_COMPLETED")
             for future in [future for future in waiting if future.done()]:
                 yield self._outcome(future, waiting.pop(future))
+                heard = time.monotonic()
 
     def stop(self) -> None:
         """Finish what was handed out and hand out nothing more; see `Executor.stop`."""
