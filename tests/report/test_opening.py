@@ -91,7 +91,7 @@ def test_a_unit_with_a_certified_ball_that_is_everything_is_not_called_unproven(
     }
     result["certificates"] = [ball | {"radius": None}, ball | {"unit": second, "radius": 0.5}]
     unknown = opening(result).unknown
-    assert unknown[0].startswith(f"The rounding of the proof for {first}: a ball that is all of Rⁿ")
+    assert unknown[0].startswith(f"The rounding of the proof for {first}: a certified ball is all of Rⁿ")
     assert unknown[1].startswith(f"Whether the sum map folds in {second}: ")
     page = render_html(result)
     assert "∞: the ball is all of Rⁿ" in page
