@@ -76,6 +76,30 @@ def test_nor_in_processes(scarce, needs):
     assert executor.admission.held == 0
 
 
+# the library's own sockets
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_nor_in_the_threads_of_a_dask_worker(scarce, needs):
+    distributed = pytest.importorskip("distributed", reason="the extra 'cluster' is not installed")
+    from resnet_diffeo_probe.analysis.executors.cluster import OnDask
+
+    with distributed.LocalCluster(
+        n_workers=1,
+        threads_per_worker=2,
+        processes=False,
+        protocol="tcp://",
+        dashboard_address="127.0.0.1:0",
+        host="127.0.0.1",
+        silence_logs=50,
+    ) as cluster:
+        (worker,) = cluster.workers.values()
+        with OnDask(cluster.scheduler_address, scarce.specification, scarce.plan) as executor:
+            assert rows(executor.run(scarce.tasks())) == scarce.in_threads()
+            admission = worker.plugins[executor._run]._admission
+    assert max(needs.values()) <= admission.peak <= admission.limit
+    assert admission.limit == int(scarce.plan.settings.memory)
+    assert admission.held == 0
+
+
 def test_what_does_not_fit_is_estimated_whoever_works(needs):
     little = study(max_bytes=0.2 * max(needs.values()))
     alone = little.in_threads()
