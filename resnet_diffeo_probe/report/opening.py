@@ -149,10 +149,8 @@ def _unknown(result: Mapping[str, Any], units: Sequence[Unit]) -> list[str]:
     covered = [unit for unit in open_ if unit.record["name"] in everywhere]
     open_ = [unit for unit in open_ if unit.record["name"] not in everywhere]
     if covered:
-        proven = "a certified ball is all of Rⁿ"
-        said.append(
-            f"The rounding of the proof for {_named(covered)}: {proven}, by computations whose rounding is not bounded throughout."
-        )
+        proven = "a certified ball is all of Rⁿ, by computations whose rounding is not bounded throughout"
+        said.append(f"The rounding of the proof for {_named(covered)}: {proven}.")
     if open_:
         known = [bound for unit in open_ if (bound := unit.verdicts[0].upper_bound) is not None]
         share = (
