@@ -201,6 +201,9 @@ def main() -> None:
     parser.add_argument("--inputs", type=int, default=10_000)
     parser.add_argument("--folder", type=Path, help="for two results of some gigabytes; kept")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument(
+        "--only", nargs="+", metavar="STEP", help="the others keep the figures that they have"
+    )
     parser.add_argument("--write", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--frame", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--out", type=Path, default=RESULTS)
@@ -212,10 +215,12 @@ def main() -> None:
     elif asked.folder is None:
         parser.error("--folder is needed")
     else:
-        found: dict[str, Any] = {}
+        earlier = asked.only and asked.out.is_file()
+        found: dict[str, Any] = json.loads(asked.out.read_text(encoding="utf-8"))["steps"] if earlier else {}
         for name, command in steps(asked.folder, asked.units, asked.inputs):
-            found[name] = apart(command)
-            print(name, found[name], flush=True)
+            if not asked.only or name in asked.only:
+                found[name] = apart(command)
+                print(name, found[name], flush=True)
         sizes = {path.name: path.stat().st_size for path in sorted(asked.folder.iterdir())}
         about = {"units": asked.units, "inputs": asked.inputs}
         report = {"environment": environment(), **about, "steps": found, "bytes_of_files": sizes}
