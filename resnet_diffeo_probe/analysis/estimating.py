@@ -25,7 +25,7 @@ __all__ = [
     "rectangular",
 ]
 
-# Smaller side up to which a rectangular Jacobian is computed whole; 4096 by 8192 took half a minute of one core.
+# Smaller side up to which a rectangular Jacobian is computed whole: its decomposition takes the cube of it.
 _WHOLE = {Budget.QUICK: 512, Budget.STANDARD: 1024, Budget.FULL: 4096}
 # Operations of the iterations on a larger one: two seconds of one core, or half a minute.
 _FLOPS = {Budget.QUICK: 3e10, Budget.STANDARD: 3e10, Budget.FULL: MAX_FLOPS}

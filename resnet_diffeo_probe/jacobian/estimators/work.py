@@ -28,7 +28,7 @@ __all__ = [
     "limited",
 ]
 
-#: Operations that one estimate may take: about half a minute of one core, at 15 gigaflops a second as measured.
+#: Operations that one estimate may take: about half a minute of a core that does 15 gigaflops a second.
 MAX_FLOPS = 5e11
 #: When an estimate whose operations were not counted rightly is given up.
 MAX_SECONDS = 600.0
