@@ -27,7 +27,7 @@ from resnet_diffeo_probe.analysis.pulling_back import pullback_json
 from resnet_diffeo_probe.analysis.quantities import Budget
 from resnet_diffeo_probe.analysis.result_size import require_readable
 from resnet_diffeo_probe.analysis.run import Measured, Progress, Reuse, run_plan
-from resnet_diffeo_probe.analysis.schema import SCHEMA_VERSION, validate, write_result
+from resnet_diffeo_probe.analysis.schema import SCHEMA_VERSION, validate
 from resnet_diffeo_probe.analysis.store import Store
 from resnet_diffeo_probe.analysis.stored import (
     certificates_json,
@@ -78,10 +78,6 @@ class Analysis:
     def complete(self) -> bool:
         """Whether every planned measurement of every chosen unit was made."""
         return not self.interrupted and not self.result["left_out"] and is_complete(self.result)
-
-    def save(self, path: Path) -> None:
-        """Write `result.json`: to a temporary name first, then in its place."""
-        write_result(self.result, path)
 
     def save_witnesses(self, folder: Path) -> list[Path]:
         """Write every pair as `<unit>.<map>.npz` with arrays x1, x2 and strings unit, map, domain."""

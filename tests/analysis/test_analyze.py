@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from resnet_diffeo_probe.analysis.analyze import analyze
 from resnet_diffeo_probe.analysis.plan import Settings
 from resnet_diffeo_probe.analysis.quantities import RECTANGULAR, Budget
-from resnet_diffeo_probe.analysis.schema import read_result, validate
+from resnet_diffeo_probe.analysis.schema import read_result, validate, write_result
 
 from .analyzed import QUICK, labelled, rows, verdict
 from .networks import Block, Net, Sorted, Wider, images, seeded
@@ -220,7 +220,7 @@ def test_hostile_names_pass_through_as_they_are(tmp_path):
     batch = labelled(x, EVIL[:2], sorted(EVIL[:2]))
     analysis = analyze(net, batch, Settings(measures=("sign",), workers=1))
     assert [u["name"] for u in analysis.result["units"]] == [f"units.{name}" for name in EVIL]
-    analysis.save(tmp_path / "result.json")
+    write_result(analysis.result, tmp_path / "result.json")
     again = read_result(tmp_path / "result.json")
     assert again == analysis.result
     assert again["inputs"]["names"] == [f"{EVIL[0]}/0.png", f"{EVIL[1]}/1.png"]

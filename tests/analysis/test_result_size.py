@@ -12,6 +12,7 @@ from resnet_diffeo_probe.analysis.plan import Settings, make_plan
 from resnet_diffeo_probe.analysis.quantities import Budget
 from resnet_diffeo_probe.analysis.result_size import ROW_BYTES, ROW_MEMORY, expected_rows
 from resnet_diffeo_probe.analysis.run import Measured
+from resnet_diffeo_probe.analysis.schema import write_result
 from resnet_diffeo_probe.analysis.sharing import Shared
 from resnet_diffeo_probe.analysis.stored import rows_json
 from resnet_diffeo_probe.errors import ConfigurationError
@@ -31,7 +32,7 @@ def test_the_expected_size_is_about_that_of_the_rows(budget, tmp_path):
     settings = Settings(budget=budget, workers=1)
     plan = make_plan(discover(build(), images(1)), settings)
     analysis = analyze(build(), images(4), settings)
-    analysis.save(tmp_path / "result.json")
+    write_result(analysis.result, tmp_path / "result.json")
     text = (tmp_path / "result.json").read_text(encoding="ascii")
     assert json.loads(text) == analysis.result
     table = text[text.index('"measurements": [') : text.index('"verdicts": [')].splitlines()

@@ -18,7 +18,7 @@ from resnet_diffeo_probe.analysis.analyze import analyze
 from resnet_diffeo_probe.analysis.plan import Settings
 from resnet_diffeo_probe.analysis.schema import read_result
 from resnet_diffeo_probe.inputs import Inputs, Preprocessing, TensorRows
-from resnet_diffeo_probe.report import render, units_csv
+from resnet_diffeo_probe.report import render, units_csv, write_folder
 
 UNIT_NAMES = (
     "<diffeo-evil>",
@@ -92,8 +92,7 @@ def written(tmp_path_factory):
         preprocessing=Preprocessing.from_preset("none"), seed=0, notes=("<diffeo-evil>",),
     )  # fmt: skip
     analysis = analyze(Net(names).eval(), batch, Settings(workers=1), command="<diffeo-evil> \x1b[2J")
-    analysis.save(folder / "result.json")
-    analysis.save_witnesses(folder / "witnesses")
+    write_folder(analysis.result, folder, save_witnesses=analysis.save_witnesses)
     render(read_result(folder / "result.json"), path=folder / "report.html")
     return around, folder, analysis
 
