@@ -163,6 +163,8 @@ class Store:
             [[found]] = connection.execute("PRAGMA quick_check(1)").fetchall()
             if found != "ok":
                 raise ValueError(str(found).replace("\n", " "))
+            # it holds no index against its table; this one is small, and would hide or double a part if it were damaged
+            connection.execute("REINDEX steps")
             return self._choose(connection, conditions)
 
     def find(self, unit: str, name: str) -> Kept | None:
