@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from torch import Tensor
@@ -30,14 +31,14 @@ class _Entries:
         start: (pixels + 1,) where the entries of each pixel begin.
         columns: (E,) the pixel of each entry's column, as its place in the order of elimination.
         ids: (E,) which block it is.
-        blocks: (U, C, C).
+        blocks: (U, C, C), as numpy has them.
     """
 
     first: int
     start: IntArray
     columns: IntArray
     ids: IntArray
-    blocks: Tensor
+    blocks: Any
 
 
 class EntryTable:
@@ -47,10 +48,17 @@ class EntryTable:
         product: R L at a cut.
         layout: the order of its pixels.
         loop: compiled.
+
+    Attributes:
+        loop: likewise.
+        row_starts: where each image row starts in the order of elimination, and where the last one ends.
+        coupled: for each image row which others it couples to.
     """
 
     def __init__(self, product: CyclicProduct, layout: Layout, loop: Loop) -> None:
-        self._layout, self._loop, self._channels = layout, loop, product.channels
+        self.loop, self._channels = loop, product.channels
+        self.row_starts: list[int] = layout.starts.tolist()
+        self.coupled: list[list[bool]] = layout.coupled.tolist()
         place = np.empty(layout.pixels.size, dtype=np.int64)
         place[layout.pixels] = np.arange(place.size)
         self._static: _Entries | None = None
@@ -60,18 +68,20 @@ class EntryTable:
             start = np.searchsorted(matrix.rows, np.arange(matrix.pixels_out + 1))
             row, entries = expand_pairs(layout.pixels, start)
             order, start, columns = _sorted(row, place[matrix.cols[entries]], layout.pixels.size)
-            self._static = _Entries(0, start, columns, matrix.ids[entries][order], matrix.blocks.contiguous())
+            self._static = _Entries(
+                0, start, columns, matrix.ids[entries][order], matrix.blocks.contiguous().numpy()
+            )
             return
         for a in range(layout.rows):
             pixels = layout.pixels[layout.starts[a] : layout.starts[a + 1]]
             row_product = RowProduct(product, pixels)
             order, start, columns = _sorted(row_product.rows, place[row_product.cols], pixels.size)
-            none = product.factors[0].blocks[:0]
+            none = product.factors[0].blocks[:0].numpy()
             self._moving.append((row_product, _Entries(int(layout.starts[a]), start, columns, order, none)))
 
     def gather(self, active: ActiveCoordinates, derivatives: Mapping[int, Tensor]) -> _EntryGather:
         """Return what takes the active part at one input; see `reduction.Table`."""
-        return _EntryGather(self, self._layout, self._loop, active, derivatives)
+        return _EntryGather(self, active, derivatives)
 
     def held_numbers(self, image_rows: int) -> int:
         """Return how many numbers are held while so many image rows are eliminated together."""
@@ -83,7 +93,7 @@ class EntryTable:
         if self._static is not None:
             return self._static
         row_product, shape = self._moving[a]
-        blocks = row_product.blocks(derivatives)
+        blocks = row_product.blocks(derivatives).contiguous().numpy()
         return _Entries(shape.first, shape.start, shape.columns, shape.ids, blocks)
 
 
@@ -92,51 +102,39 @@ class _EntryGather:
 
     Args:
         table: the entries.
-        layout: the order of the pixels.
-        loop: compiled.
         active: the coordinates.
         derivatives: of the stages inside the product.
     """
 
     def __init__(
-        self,
-        table: EntryTable,
-        layout: Layout,
-        loop: Loop,
-        active: ActiveCoordinates,
-        derivatives: Mapping[int, Tensor],
+        self, table: EntryTable, active: ActiveCoordinates, derivatives: Mapping[int, Tensor]
     ) -> None:
-        self._table, self._layout, self._loop = table, layout, loop
-        self._active, self._derivatives = active, derivatives
-        self._place, self._channel = (index.numpy() for index in active.places)
-        self._scale = active.derivatives.numpy()
+        self._table, self._derivatives = table, derivatives
+        place, channel = (index.numpy() for index in active.places)
+        self._active = place, channel, active.before, active.derivatives.numpy()
+        # plain integers: a block takes microseconds, as does a number of numpy's
+        self._starts: list[int] = active.row_starts.tolist()
         self._entries: dict[int, _Entries] = {}
 
     def add(self, out: Tensor, rows: range, columns: range) -> None:
         """Add what lies between the active coordinates of some image rows; see `reduction.Gather`."""
-        starts, pixels = self._active.row_starts, self._layout.starts
-        low, high = pixels[columns.start], pixels[columns.stop]
+        starts, table = self._starts, self._table
         origin = starts[rows.start], starts[columns.start]
+        pixels = table.row_starts[columns.start], table.row_starts[columns.stop]
         into = out.numpy()
         for a in rows:
-            if (
-                not self._active.row_sizes[a]
-                or not self._layout.coupled[a, columns.start : columns.stop].any()
-            ):
+            if starts[a] == starts[a + 1] or not any(table.coupled[a][columns.start : columns.stop]):
                 continue
             if a not in self._entries:
-                self._entries[a] = self._table.entries(a, self._derivatives)
+                self._entries[a] = table.entries(a, self._derivatives)
             e = self._entries[a]
-            self._loop(
-                into,
-                origin,
-                (starts[a], starts[a + 1]),
-                (low, high),
-                (self._place, self._channel, self._active.before, self._scale),
-                (e.first, e.start, e.columns, e.ids, e.blocks.numpy()),
+            own = starts[a], starts[a + 1]
+            table.loop(
+                into, origin, own, pixels, self._active, (e.first, e.start, e.columns, e.ids, e.blocks)
             )
         # what lies behind the front is not asked for again
-        for row in [r for r in self._entries if r < min(rows.start, columns.start)]:
+        first = min(rows.start, columns.start)
+        for row in [r for r in self._entries if r < first]:
             del self._entries[row]
 
 
