@@ -62,7 +62,7 @@ def test_an_unknown_shell(typed):
     [
         ("diffeo-probe ch", 1, ["plain,check"]),
         ("diffeo-probe check --fail-on vi", 3, ["plain,violation"]),
-        ("diffeo-probe analyze --thre", 2, ["plain,--thresholds"]),
+        ("diffeo-probe analyze --thre", 2, ["plain,--threads-per-worker", "plain,--thresholds"]),
         ("diffeo-probe analyze mod", 2, ["file,mod"]),
         ("diffeo-probe spirals train ", 3, ["plain,a", "plain,b", "plain,c", "plain,d"]),
     ],

@@ -18,7 +18,6 @@ import json
 import math
 import os
 import random
-import resource
 import sys
 import tempfile
 import time
@@ -35,6 +34,7 @@ import click
 import torch
 from diffeo_probe.main import cli
 from mutation import change_node, mutate, rename
+from peak_memory import peak_kilobytes
 from seeds import SEEDS
 from store_damage import edited, read_store, stores
 
@@ -230,7 +230,7 @@ def run(
         content = damaged(target, seeds[name], chance, contents)
         path.write_bytes(content)
         (folder / "case").write_text(f"{target} --seed {seed} --first {case} --cases 1  # {name}")
-        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        before = peak_kilobytes()
         faulthandler.dump_traceback_later(HANGS_AFTER, exit=True)
         started = time.process_time()
         watch.active = True
@@ -241,7 +241,7 @@ def run(
             found = traceback.format_exc(limit=-6)
         watch.active = False
         faulthandler.cancel_dump_traceback_later()
-        after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        after = peak_kilobytes()
         if (seconds := time.process_time() - started) > SECONDS:
             found = f"{seconds:.1f} seconds"
         if after > MOST_KILOBYTES and after > before:
@@ -291,7 +291,7 @@ def main() -> int:
         for finding in findings:
             print(finding)
         total += len(findings)
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+        peak = peak_kilobytes() / 2**20
         told = {"target": target, "outcomes": dict(sorted(outcomes.items())), "peak_gib": round(peak, 2)}
         print(json.dumps({**told, "findings": len(findings)}), flush=True)
     return 1 if total else 0

@@ -19,9 +19,10 @@ import torch
 SESSION_FOLDER = Path(__file__).parent
 # reads each file as a session does; memory is that of the whole process, so its peak is that of the worst so far
 _READ = """
-import json, resource, sys, time
+import json, sys, time
 sys.path.insert(0, sys.argv[1])
 import session
+from peak_memory import peak_kilobytes
 from pathlib import Path
 for line in sys.stdin:
     target, path = json.loads(line)
@@ -30,7 +31,7 @@ for line in sys.stdin:
         outcome = session._outcome(session.READERS[target], Path(path))
     except BaseException as error:
         outcome = f"{type(error).__name__}: {error}"
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    peak = peak_kilobytes() / 2**20
     print(json.dumps([Path(path).name, outcome, time.process_time() - started, peak]), flush=True)
 """
 
