@@ -204,7 +204,10 @@ def draw(result: dict[str, Any], path: Path) -> None:
 
     figure, (time_axes, memory_axes) = plt.subplots(1, 2, figsize=(10, 4.2), layout="constrained")
     for method, (label, color, marker) in LABELS.items():
-        points = [p for p in result["points"] if p["method"] == method and "seconds" in p]
+        measured = [p for p in result["points"] if p["method"] == method and "seconds" in p]
+        points = [
+            p for p in measured if p["unit"] != " ".join(LARGEST[:2])
+        ]  # another network is no point of the line
         for axes, key in ((time_axes, "seconds_over_gemm"), (memory_axes, "peak_gib_of_process")):
             axes.plot(
                 [p["n"] for p in points],
@@ -214,13 +217,15 @@ def draw(result: dict[str, Any], path: Path) -> None:
                 ms=4,
                 label=label,
             )
-    last = next((p for p in result["points"] if p["n"] == 802_816 and "seconds" in p), None)
+    unit = " ".join(LARGEST[:2])
+    last = next((p for p in result["points"] if p["unit"] == unit and "seconds" in p), None)
     if last is not None:
         for axes, key in ((time_axes, "seconds_over_gemm"), (memory_axes, "peak_gib_of_process")):
+            axes.plot(last["n"], last[key], color=LABELS["elimination"][1], marker="*", ms=9)
             axes.annotate(
                 "ResNet-50 bottleneck",
                 (last["n"], last[key]),
-                (-4, 8),
+                (4, -14),
                 textcoords="offset points",
                 ha="right",
                 fontsize=8,
