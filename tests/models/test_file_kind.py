@@ -83,7 +83,7 @@ def test_unreadable_file(tmp_path):
         ),
         (b"learning_rate: 0.1\nepochs: 3\n", "file-is-text", "learning_rate"),
         ("größe: 3\n".encode() * 1000, "file-is-text", "größe"),
-        (gzip.compress(b"weights"), "not-a-model-file", "gzip"),
+        (gzip.compress(b"weights", mtime=0), "not-a-model-file", "gzip"),
         (b"\x89HDF\r\n\x1a\n" + bytes(100), "not-a-model-file", "Keras"),
         (b"\x89PNG\r\n\x1a\n" + bytes(100), "not-a-model-file", "PNG"),
         (b"\x93NUMPY\x01\x00" + bytes(100), "not-a-model-file", "NumPy"),
