@@ -155,17 +155,24 @@ def main() -> None:
     parser.add_argument("--memory", type=float, default=6, help="GiB that one unit may take")
     parser.add_argument("--small-only", action="store_true")
     parser.add_argument("--out", type=Path)
+    parser.add_argument("--resume", action="store_true", help="keep the networks that --out has already")
     options = parser.parse_args()
     result: dict[str, Any] = {
         "environment": environment(),
         "gemm_4096_float64_seconds": gemm_seconds(1),
         "rows": [],
     }
+    if options.resume and options.out is not None and options.out.exists():
+        result["rows"] = json.loads(options.out.read_text(encoding="utf-8"))["rows"]
+    there = {(row["network"], row["size"]) for row in result["rows"]}
     sizes = [(options.size, False)] if options.small_only else [(options.size, False), (224, True)]
     for name in options.networks:
         for size, one in sizes:
             # a clip at 224 has eight times the coordinates; video networks are trained at 112
-            rows = rows_of(name, 112 if name == VIDEO and size == 224 else size, options, one=one)
+            pixels = 112 if name == VIDEO and size == 224 else size
+            if (name, pixels) in there:
+                continue
+            rows = rows_of(name, pixels, options, one=one)
             result["rows"] += rows
             print(summary(name, rows), flush=True)
             if options.out is not None:
