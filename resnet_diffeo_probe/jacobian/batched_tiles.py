@@ -19,12 +19,10 @@ from resnet_diffeo_probe.jacobian.block_sparse import IntArray, on_device
 from resnet_diffeo_probe.jacobian.block_system import starts_of
 from resnet_diffeo_probe.jacobian.layout import Grouping
 from resnet_diffeo_probe.jacobian.reduction import ReducedMatrix
-from resnet_diffeo_probe.jacobian.row_tiles import TileTable
+from resnet_diffeo_probe.jacobian.row_tiles import SHORT_INDEX, TileTable
 
 __all__ = ["gathered_numbers", "gathered_together"]
 
-# Below this an index has 32 bits: half of the traffic of a gather.
-_SHORT_INDEX = 2**30
 # In the place of a group's number, where the product is static and all groups have the same tiles.
 _SHARED = -1
 
@@ -108,7 +106,7 @@ class _TilesTogether:
         self._starts = starts_of(batch.system.sizes)
         self._stores: dict[int, _Store] = {}
         largest = max(_store_numbers(table, reduced, grouping), int(self._pixels.max(initial=0) + 1) ** 2)
-        self._short = largest < _SHORT_INDEX
+        self._short = largest < SHORT_INDEX
         self._locate(batch, np.asarray(places))
 
     def _locate(self, batch: PaddedBatch, places: IntArray) -> None:

@@ -7,7 +7,7 @@ nothing prepared beside the product itself. For the CPU, and where numba is inst
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -94,7 +94,7 @@ class EntryTable:
             return self._static
         row_product, shape = self._moving[a]
         blocks = row_product.blocks(derivatives).contiguous().numpy()
-        return _Entries(shape.first, shape.start, shape.columns, shape.ids, blocks)
+        return replace(shape, blocks=blocks)
 
 
 class _EntryGather:

@@ -17,10 +17,10 @@ from resnet_diffeo_probe.jacobian.block_sparse import IntArray, SharedBlockMatri
 from resnet_diffeo_probe.jacobian.layout import CyclicProduct, Layout
 from resnet_diffeo_probe.jacobian.row_products import RowProduct
 
-__all__ = ["Tile", "TileTable"]
+__all__ = ["SHORT_INDEX", "Tile", "TileTable"]
 
-# Below this an index has 32 bits: half of the traffic of a gather.
-_SHORT_INDEX = 2**30
+#: Below this an index has 32 bits: half of the traffic of a gather.
+SHORT_INDEX = 2**30
 
 # A tile of a static product has about this many rows, and up to one and a half times as many columns: large enough
 # that a gather is not all overhead, small enough to stay in the cache and to repeat.
@@ -224,7 +224,7 @@ class _TileGather:
         row = in_row * (table.width * self._area) + channel * channels
         column = in_row * self._area + channel
         largest = int(np.diff(layout.starts).max(initial=0)) * table.width * self._area
-        fits = max(largest, table.largest_store) < _SHORT_INDEX
+        fits = max(largest, table.largest_store) < SHORT_INDEX
         self._row, self._column = (row.int(), column.int()) if fits else (row, column)
         scale = active.derivatives
         # D_A, (order, 1); None where it is all ones, as for a ReLU

@@ -54,7 +54,7 @@ def test_every_block_in_every_grouping(
     unit_of: UnitOf, name: str, short: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if not short:
-        monkeypatch.setattr(batched_tiles, "_SHORT_INDEX", 0)
+        monkeypatch.setattr(batched_tiles, "SHORT_INDEX", 0)
     operations, shape = BRANCHES[name]
     static = []
     for cut in cuts(unit_of, name):

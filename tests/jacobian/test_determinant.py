@@ -162,7 +162,7 @@ def test_small_tiles_and_long_indices_change_nothing(
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(row_tiles, "_TILE_ROWS", tile_rows)
         patch.setattr(row_tiles, "_MOVING_TILE_ROWS", tile_rows)
-        patch.setattr(row_tiles, "_SHORT_INDEX", 0)
+        patch.setattr(row_tiles, "SHORT_INDEX", 0)
         patch.setattr(unit_jacobian, "compiled_loop", lambda: None)  # tiles and not entries
         other = UnitJacobian(unit).at(lin.x)
         torch.testing.assert_close(other.reduced.system().dense(), whole, rtol=1e-14, atol=1e-14)
