@@ -12,6 +12,7 @@ from resnet_diffeo_probe.errors import ConfigurationError
 from resnet_diffeo_probe.finding import Status
 
 from . import networks, studied
+from .local_cluster import local_cluster
 from .studied import Study, Treacherous, rows
 from .waiting import lives, wait_until
 
@@ -44,14 +45,7 @@ def cluster():
         dask.config.set(
             {"distributed.scheduler.allowed-failures": 2, "distributed.comm.timeouts.tcp": "120s"}
         ),
-        distributed.LocalCluster(
-            n_workers=2,
-            threads_per_worker=1,
-            processes=True,
-            dashboard_address="127.0.0.1:0",
-            host="127.0.0.1",
-            silence_logs=50,
-        ) as cluster,
+        local_cluster(2, processes=True) as cluster,
     ):
         yield cluster
 
@@ -145,16 +139,7 @@ def test_the_file_travels_and_its_workers_need_no_disk_of_ours(tmp_path, cluster
 
 def test_workers_that_are_all_too_full_to_begin_end_the_run(study, monkeypatch):
     monkeypatch.setattr(room, "_PAUSED", 1.0)
-    with distributed.LocalCluster(
-        n_workers=1,
-        threads_per_worker=1,
-        processes=False,
-        protocol="tcp://",
-        memory_limit="64GiB",
-        dashboard_address="127.0.0.1:0",
-        host="127.0.0.1",
-        silence_logs=50,
-    ) as full:
+    with local_cluster(processes=False, protocol="tcp://", memory_limit="64GiB") as full:
         (worker,) = full.workers.values()
         with OnDask(full.scheduler_address, study.specification, study.plan) as executor:
             worker.memory_manager.memory_pause_fraction = 1e-6

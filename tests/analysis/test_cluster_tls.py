@@ -10,6 +10,7 @@ import pytest
 from resnet_diffeo_probe.errors import ConfigurationError
 
 from . import networks, studied
+from .local_cluster import local_cluster
 from .studied import Study, rows
 
 dask = pytest.importorskip("dask", reason="the extra 'cluster' is not installed")
@@ -43,16 +44,7 @@ def test_documented_certificates_let_those_in_who_have_them_and_nobody_else(tmp_
     try:
         with (
             dask.config.set({**tls, "distributed.comm.require-encryption": True}),
-            distributed.LocalCluster(
-                n_workers=1,
-                threads_per_worker=1,
-                processes=False,
-                protocol="tls://",
-                security=distributed.Security(),
-                dashboard_address="127.0.0.1:0",
-                host="127.0.0.1",
-                silence_logs=50,
-            ) as cluster,
+            local_cluster(processes=False, protocol="tls://", security=distributed.Security()) as cluster,
         ):
             address = cluster.scheduler_address
             assert address.startswith("tls://")

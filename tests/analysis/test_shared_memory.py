@@ -14,6 +14,7 @@ from resnet_diffeo_probe.analysis.worker import Worker
 from resnet_diffeo_probe.finding import Evidence, Status
 
 from . import networks, studied
+from .local_cluster import local_cluster
 from .studied import QUANTITIES, Study, rows
 
 
@@ -79,18 +80,10 @@ def test_nor_in_processes(scarce, needs):
 # the library's own sockets
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_nor_in_the_threads_of_a_dask_worker(scarce, needs):
-    distributed = pytest.importorskip("distributed", reason="the extra 'cluster' is not installed")
+    pytest.importorskip("distributed", reason="the extra 'cluster' is not installed")
     from resnet_diffeo_probe.analysis.executors.cluster import OnDask
 
-    with distributed.LocalCluster(
-        n_workers=1,
-        threads_per_worker=2,
-        processes=False,
-        protocol="tcp://",
-        dashboard_address="127.0.0.1:0",
-        host="127.0.0.1",
-        silence_logs=50,
-    ) as cluster:
+    with local_cluster(threads_per_worker=2, processes=False, protocol="tcp://") as cluster:
         (worker,) = cluster.workers.values()
         with OnDask(cluster.scheduler_address, scarce.specification, scarce.plan) as executor:
             assert rows(executor.run(scarce.tasks())) == scarce.in_threads()

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 import pytest
 
+from .started_runs import Server
+
 
 @dataclass(frozen=True)
 class Outcome:
@@ -36,3 +38,10 @@ def typed(monkeypatch, capsys):
         return Outcome(left.value.code, screen.out, screen.err)
 
     return run
+
+
+@pytest.fixture(scope="module")
+def server():
+    """The process that runs of a module's tests are forked from."""
+    with Server() as running:
+        yield running

@@ -6,8 +6,12 @@ Importing torch takes seconds, and these tests start dozens of runs.
 import json
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
+import time
+
+from resnet_diffeo_probe.analysis.schema import read_result
 
 SERVER = """
 import json, os, signal, sys
@@ -101,3 +105,68 @@ class Run:
     def screen(self):
         """What it printed so far."""
         return self._screen.read_text(encoding="utf-8")
+
+
+# After so many calls a run waits for as long as a file is there. How much of a run is over when a test acts is then the
+# same on a loaded machine as on an idle one, and it does not end before it is killed.
+_HELD = """
+import pathlib, time
+from resnet_diffeo_probe.analysis.store import Store
+keep, kept = Store.{method}, 0
+def held(*given):
+    global kept
+    keep(*given)
+    kept += 1
+    while kept >= {count} and pathlib.Path({gate!r}).exists():
+        time.sleep(0.01)
+Store.{method} = held
+"""
+
+
+def held(method, count, gate):
+    """The statements that hold a run after so many calls of a method of its store while a file is there."""
+    return f"exec({_HELD.format(method=method, count=count, gate=str(gate))!r}, globals())"
+
+
+def stored(folder, query):
+    """The rows that a query finds in the store of a folder; none where it has no store, or one without tables yet."""
+    path = folder / "measurements.sqlite"
+    if not path.exists():
+        return []
+    connection = sqlite3.connect(path)
+    try:
+        return connection.execute(query).fetchall()
+    except sqlite3.OperationalError:  # its tables are about to be made
+        return []
+    finally:
+        connection.close()
+
+
+def committed(folder):
+    """How many pairs of unit and input are committed."""
+    return sum(count for (count,) in stored(folder, "SELECT count(*) FROM pairs"))
+
+
+def canonical(path):
+    """The text of a result without what two runs that measure the same do not have in common.
+
+    That is when, how long, and how they were called: `started`, `command`, and `seconds` wherever it stands. All else
+    is equal to the byte.
+    """
+
+    def without_times(node):
+        if isinstance(node, list):
+            return [without_times(child) for child in node]
+        if isinstance(node, dict):
+            kept = {k: v for k, v in node.items() if k not in ("started", "seconds", "command")}
+            return {key: without_times(child) for key, child in kept.items()}
+        return node
+
+    return json.dumps(without_times(read_result(path)), indent=1)
+
+
+def until(condition, seconds=300):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.002)

@@ -1,8 +1,6 @@
 """Runs that end before their time: killed, interrupted, out of disk. What was measured is there; --resume goes on."""
 
-import json
 import os
-import sqlite3
 import time
 import tomllib
 
@@ -12,7 +10,7 @@ import pytest
 from resnet_diffeo_probe.analysis.schema import read_result
 from resnet_diffeo_probe.demo import demo_paths
 
-from .started_runs import Server
+from .started_runs import canonical, committed, held, until
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="runs are forked")
 
@@ -20,51 +18,6 @@ DEMO = demo_paths()
 WORDS = ["analyze", DEMO.model, "--workers", "1", "--budget", "quick", "--size", "16", "--inputs"]
 COUNT = 24
 UNITS = 6
-
-
-def canonical(path):
-    """The text of a result without what two runs that measure the same do not have in common.
-
-    That is when, how long, and how they were called: `started`, `command`, and `seconds` wherever it stands. All else
-    is equal to the byte.
-    """
-
-    def without_times(node):
-        if isinstance(node, list):
-            return [without_times(child) for child in node]
-        if isinstance(node, dict):
-            kept = {k: v for k, v in node.items() if k not in ("started", "seconds", "command")}
-            return {key: without_times(child) for key, child in kept.items()}
-        return node
-
-    return json.dumps(without_times(read_result(path)), indent=1)
-
-
-def committed(folder):
-    """The committed pairs of unit and input."""
-    path = folder / "measurements.sqlite"
-    if not path.exists():
-        return 0
-    connection = sqlite3.connect(path)
-    try:
-        return connection.execute("SELECT count(*) FROM pairs").fetchone()[0]
-    except sqlite3.OperationalError:  # its tables are about to be made
-        return 0
-    finally:
-        connection.close()
-
-
-def until(condition, seconds=300):
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "waited in vain"
-        time.sleep(0.002)
-
-
-@pytest.fixture(scope="module")
-def server():
-    with Server() as running:
-        yield running
 
 
 @pytest.fixture(scope="module")
@@ -96,32 +49,13 @@ def run(server, inputs, tmp_path):
     return start
 
 
-# After so many rows a run waits for as long as a file is there. How much of a run is over when a test acts is then the
-# same on a loaded machine as on an idle one.
-HELD = """
-import pathlib, time
-from resnet_diffeo_probe.analysis.store import Store
-keep, kept = Store.keep, 0
-def held(*given):
-    global kept
-    keep(*given)
-    kept += 1
-    while kept >= {count} and pathlib.Path({gate!r}).exists():
-        time.sleep(0.01)
-Store.keep = held
-"""
-
-
 @pytest.fixture
 def gate(tmp_path):
     """A file, and the statements that hold a run while it is there."""
     path = tmp_path / "gate"
     path.touch()
 
-    def held(count):
-        return f"exec({HELD.format(count=count, gate=str(path))!r}, globals())"
-
-    return path, held
+    return path, lambda count: held("keep", count, path)
 
 
 @pytest.mark.slow

@@ -10,8 +10,7 @@ import pytest
 from resnet_diffeo_probe.analysis.schema import read_result
 from resnet_diffeo_probe.demo import demo_paths
 
-from .started_runs import Server
-from .test_resume import canonical, committed, until
+from .started_runs import canonical, committed, held, stored, until
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="runs are forked")
 
@@ -21,39 +20,10 @@ COUNT = 1
 PAIRS = (UNITS + 1) * COUNT
 WORDS = ["analyze", demo_paths().model, "--workers", "1", "--units", "layer1.[01]", "--size", "8", "--inputs"]
 
-# After so many parts a run waits for as long as a file is there: it does not end before it is killed, and still it is
-# killed wherever it is.
-HELD = """
-import pathlib, time
-from resnet_diffeo_probe.analysis.store import Store
-keep, kept = Store.keep_step, 0
-def held(*given):
-    global kept
-    keep(*given)
-    kept += 1
-    while kept >= {count} and pathlib.Path({gate!r}).exists():
-        time.sleep(0.01)
-Store.keep_step = held
-"""
-
 
 def parts(folder):
     """The committed parts of steps, in the order in which they were committed."""
-    if not (folder / "measurements.sqlite").exists():
-        return []
-    connection = sqlite3.connect(folder / "measurements.sqlite")
-    try:
-        return connection.execute("SELECT step, part FROM steps ORDER BY rowid").fetchall()
-    except sqlite3.OperationalError:  # its tables are about to be made
-        return []
-    finally:
-        connection.close()
-
-
-@pytest.fixture(scope="module")
-def server():
-    with Server() as running:
-        yield running
+    return stored(folder, "SELECT step, part FROM steps ORDER BY rowid")
 
 
 @pytest.fixture(scope="module")
@@ -78,8 +48,8 @@ def run(server, inputs, tmp_path):
     gate = tmp_path / "gate"
     gate.touch()
 
-    def start(*words, held=None):
-        before = "" if held is None else f"exec({HELD.format(count=held, gate=str(gate))!r}, globals())"
+    def start(*words, after=None):
+        before = "" if after is None else held("keep_step", after, gate)
         words = [*WORDS, inputs, "--out", tmp_path / "out", *words]
         return server.start(words, tmp_path / "screen", before=before)
 
@@ -91,7 +61,7 @@ def test_kills_at_random_moments_after_the_measuring_lose_no_part(run, whole, tm
     rng, out, done = np.random.default_rng(11), tmp_path / "out", [0]
     result, all_parts = whole
     while done[-1] + 2 < len(all_parts):
-        started = run(*(["--resume"] if done[-1] else []), held=2)
+        started = run(*(["--resume"] if done[-1] else []), after=2)
         until(lambda: len(parts(out)) > done[-1])
         time.sleep(rng.uniform(0, 0.3))
         started.kill()
@@ -127,7 +97,7 @@ def test_kills_at_random_moments_after_the_measuring_lose_no_part(run, whole, tm
 
 def test_an_interrupt_among_the_proofs_writes_those_that_are_done(run, whole, tmp_path):
     out = tmp_path / "out"
-    started = run(held=1)
+    started = run(after=1)
     until(lambda: len(parts(out)) == 1)
     started.interrupt()
     until(lambda: "finishing what is in progress" in started.screen)
@@ -151,7 +121,7 @@ def test_an_interrupt_among_the_proofs_writes_those_that_are_done(run, whole, tm
 
 def test_two_interrupts_among_the_proofs_leave_at_once_and_keep_what_was_committed(run, tmp_path):
     out = tmp_path / "out"
-    started = run(held=1)
+    started = run(after=1)
     until(lambda: len(parts(out)) == 1)
     started.interrupt()
     until(lambda: "finishing what is in progress" in started.screen)
