@@ -15,7 +15,7 @@ from environment import environment, write_result
 from networks import network_options, trained
 
 from resnet_diffeo_probe.bijectivity import global_certificate, local_certificate
-from resnet_diffeo_probe.bijectivity.error_bound import branch_bounds
+from resnet_diffeo_probe.bijectivity.certificates.error_bound import branch_bounds
 from resnet_diffeo_probe.jacobian import UnitJacobian, smallest_singular_value
 
 

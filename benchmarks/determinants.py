@@ -20,8 +20,8 @@ from environment import environment, gemm_seconds, publish
 from networks import Trained, network_options, trained
 
 from resnet_diffeo_probe.analysis.analyze import analyze
-from resnet_diffeo_probe.analysis.plan import Settings
-from resnet_diffeo_probe.analysis.quantities import Budget
+from resnet_diffeo_probe.analysis.planning.quantities import Budget
+from resnet_diffeo_probe.analysis.planning.settings import Settings
 from resnet_diffeo_probe.jacobian import UnitJacobian, determinant
 
 

@@ -24,8 +24,8 @@ from resnet_diffeo_probe.jacobian.estimators import (
     logdet_by_power_series,
 )
 from resnet_diffeo_probe.jacobian.estimators.power_series import series_samples
-from resnet_diffeo_probe.jacobian.pullback import pushed_tangents
-from resnet_diffeo_probe.jacobian.rectangular import findings_of_matrix
+from resnet_diffeo_probe.jacobian.measures.pullback import pushed_tangents
+from resnet_diffeo_probe.jacobian.measures.rectangular import findings_of_matrix
 from resnet_diffeo_probe.units import Discovery
 
 _TERMS = 10

@@ -22,10 +22,10 @@ from superlu import assembled
 from torch import Tensor
 
 from resnet_diffeo_probe.jacobian import UnitJacobian
-from resnet_diffeo_probe.jacobian.block_system import BlockSystem
-from resnet_diffeo_probe.jacobian.elimination import factorize
-from resnet_diffeo_probe.jacobian.reduction import ReducedMatrix
-from resnet_diffeo_probe.jacobian.row_tiles import TileTable
+from resnet_diffeo_probe.jacobian.elimination.block_system import BlockSystem
+from resnet_diffeo_probe.jacobian.elimination.reduction import ReducedMatrix
+from resnet_diffeo_probe.jacobian.elimination.row_tiles import TileTable
+from resnet_diffeo_probe.jacobian.elimination.rows import factorize
 
 
 def gather(system: BlockSystem) -> None:

@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from environment import environment, gemm_seconds, least_seconds, publish
 
-from resnet_diffeo_probe.analysis.schema import read_result
+from resnet_diffeo_probe.analysis.result.schema import read_result
 from resnet_diffeo_probe.report import render_html
 
 GALLERY = Path(__file__).resolve().parent.parent / "reports"

@@ -25,10 +25,10 @@ import psutil
 from environment import environment
 from environment import write_result as write_figures
 
-from resnet_diffeo_probe.analysis.run import Measured
-from resnet_diffeo_probe.analysis.schema import read_result, write_result
-from resnet_diffeo_probe.analysis.sharing import Shared
-from resnet_diffeo_probe.analysis.stored import rows_json
+from resnet_diffeo_probe.analysis.measuring.run import Measured
+from resnet_diffeo_probe.analysis.measuring.sharing import Shared
+from resnet_diffeo_probe.analysis.result.schema import read_result, write_result
+from resnet_diffeo_probe.analysis.steps.result_parts import rows_json
 from resnet_diffeo_probe.finding import Evidence, Finding, Status
 
 HERE = Path(__file__).resolve().parent

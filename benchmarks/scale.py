@@ -31,12 +31,13 @@ import psutil
 import torch
 from environment import environment, gemm_seconds, write_result
 
-from resnet_diffeo_probe.analysis.executors import InProcesses, InThreads
-from resnet_diffeo_probe.analysis.executors.cluster import OnDask
-from resnet_diffeo_probe.analysis.plan import Plan, Settings, make_plan, prepared
-from resnet_diffeo_probe.analysis.quantities import Budget
-from resnet_diffeo_probe.analysis.specification import ModelFile, Specification
-from resnet_diffeo_probe.analysis.tasks import Executor, Task
+from resnet_diffeo_probe.analysis.measuring.executors import InProcesses, InThreads
+from resnet_diffeo_probe.analysis.measuring.executors.cluster import OnDask
+from resnet_diffeo_probe.analysis.measuring.specification import ModelFile, Specification
+from resnet_diffeo_probe.analysis.measuring.tasks import Executor, Task
+from resnet_diffeo_probe.analysis.planning.plan import Plan, make_plan, prepared
+from resnet_diffeo_probe.analysis.planning.quantities import Budget
+from resnet_diffeo_probe.analysis.planning.settings import Settings
 from resnet_diffeo_probe.demo import demo_paths
 from resnet_diffeo_probe.inputs import Preprocessing, read_inputs
 from resnet_diffeo_probe.models import load

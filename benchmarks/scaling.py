@@ -35,9 +35,9 @@ from scipy.sparse.linalg import splu
 from torch import Tensor
 
 from resnet_diffeo_probe.jacobian import UnitJacobian, determinant
-from resnet_diffeo_probe.jacobian.block_system import BlockSystem, elimination_flops, starts_of
-from resnet_diffeo_probe.jacobian.dense import dense_logdet
+from resnet_diffeo_probe.jacobian.elimination.block_system import BlockSystem, elimination_flops, starts_of
 from resnet_diffeo_probe.jacobian.estimators import half_logdet_by_lanczos, linearized_map
+from resnet_diffeo_probe.jacobian.linearized.dense import dense_logdet
 from resnet_diffeo_probe.units import ResidualUnit
 
 REPORTS = Path(__file__).resolve().parent.parent / "reports"

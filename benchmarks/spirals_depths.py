@@ -11,11 +11,11 @@ import time
 from pathlib import Path
 
 from resnet_diffeo_probe.errors import LoadError
-from resnet_diffeo_probe.flows.architecture import NETWORKS, Architecture
-from resnet_diffeo_probe.flows.checkpoint import load_training, save_training
-from resnet_diffeo_probe.flows.depth_study import DEPTHS, depth_rows
-from resnet_diffeo_probe.flows.setting import SETTINGS, setting_named
-from resnet_diffeo_probe.flows.training import EpochReport, Training, start_training, train
+from resnet_diffeo_probe.flows.fields.architecture import NETWORKS, Architecture
+from resnet_diffeo_probe.flows.fields.setting import SETTINGS, setting_named
+from resnet_diffeo_probe.flows.studies.depth_study import DEPTHS, depth_rows
+from resnet_diffeo_probe.flows.training.checkpoint import load_training, save_training
+from resnet_diffeo_probe.flows.training.training import EpochReport, Training, start_training, train
 
 SAVE_EVERY = 50
 

@@ -10,9 +10,9 @@ import json
 import time
 from pathlib import Path
 
-from resnet_diffeo_probe.flows.architecture import NETWORKS
-from resnet_diffeo_probe.flows.checkpoint import load_training
-from resnet_diffeo_probe.flows.setting import SETTINGS
+from resnet_diffeo_probe.flows.fields.architecture import NETWORKS
+from resnet_diffeo_probe.flows.fields.setting import SETTINGS
+from resnet_diffeo_probe.flows.training.checkpoint import load_training
 from resnet_diffeo_probe.references.build import PROBABILITIES, network_reference, provenance
 from resnet_diffeo_probe.references.weights import data_file, shipped_weights, store_weights
 

@@ -18,11 +18,11 @@ from pathlib import Path
 import numpy as np
 
 from resnet_diffeo_probe.errors import LoadError
-from resnet_diffeo_probe.flows.accuracy import held_out_accuracy
-from resnet_diffeo_probe.flows.architecture import NETWORKS
-from resnet_diffeo_probe.flows.checkpoint import load_training, save_training
-from resnet_diffeo_probe.flows.setting import SETTINGS, setting_named
-from resnet_diffeo_probe.flows.training import EpochReport, Training, start_training, train
+from resnet_diffeo_probe.flows.fields.architecture import NETWORKS
+from resnet_diffeo_probe.flows.fields.setting import SETTINGS, setting_named
+from resnet_diffeo_probe.flows.training.accuracy import held_out_accuracy
+from resnet_diffeo_probe.flows.training.checkpoint import load_training, save_training
+from resnet_diffeo_probe.flows.training.training import EpochReport, Training, start_training, train
 
 REPORT_EVERY = 50
 SAVE_EVERY = 25

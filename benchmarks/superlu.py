@@ -27,8 +27,8 @@ from threadpoolctl import threadpool_limits
 from torch import Tensor
 
 from resnet_diffeo_probe.jacobian import UnitJacobian
-from resnet_diffeo_probe.jacobian.block_system import BlockSystem
-from resnet_diffeo_probe.jacobian.elimination import factorize
+from resnet_diffeo_probe.jacobian.elimination.block_system import BlockSystem
+from resnet_diffeo_probe.jacobian.elimination.rows import factorize
 
 # A dense LU of more than this takes minutes and has nothing to tell.
 DENSE_ORDER = 4000

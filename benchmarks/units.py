@@ -26,7 +26,7 @@ from torch import Tensor, nn
 
 from resnet_diffeo_probe.errors import DiffeoProbeError
 from resnet_diffeo_probe.jacobian import UnitJacobian, determinant
-from resnet_diffeo_probe.jacobian.dense import dense_logdet
+from resnet_diffeo_probe.jacobian.linearized.dense import dense_logdet
 from resnet_diffeo_probe.units import ResidualUnit, discover
 
 GEMM_FLOPS = 2 * 4096**3

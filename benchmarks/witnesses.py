@@ -14,7 +14,7 @@ import torch
 from environment import environment, write_result
 from networks import network_options, trained
 
-from resnet_diffeo_probe.bijectivity.search import clipping_witness, fold_witness
+from resnet_diffeo_probe.bijectivity.search.search import clipping_witness, fold_witness
 from resnet_diffeo_probe.jacobian import UnitJacobian
 
 _SHOWN = (

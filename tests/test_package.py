@@ -72,7 +72,7 @@ def test_the_wheel_holds_every_tracked_file_of_the_packages(wheel):
 
 
 def test_the_wheel_holds_what_the_commands_need_beside_code(wheel):
-    assert "resnet_diffeo_probe/analysis/result.schema.json" in wheel
+    assert "resnet_diffeo_probe/analysis/result/result.schema.json" in wheel
     assert "resnet_diffeo_probe/demo/digits_resnet.safetensors" in wheel
     assert "resnet_diffeo_probe/demo/digits.json" in wheel
     assert sum(name.startswith("resnet_diffeo_probe/demo/digits/") for name in wheel) == 32

@@ -9,18 +9,18 @@ import traceback
 import click
 
 from diffeo_probe import terminal
-from diffeo_probe.analyze import analyze
-from diffeo_probe.check import check
-from diffeo_probe.compare import compare
-from diffeo_probe.completion import completion
-from diffeo_probe.configured import PREFIX
-from diffeo_probe.demo import demo
-from diffeo_probe.env import env
-from diffeo_probe.explain import explain
-from diffeo_probe.inspect import inspect
-from diffeo_probe.report import report
-from diffeo_probe.spirals import spirals
-from diffeo_probe.usage import usage_error
+from diffeo_probe.commands.analyze import analyze
+from diffeo_probe.commands.check import check
+from diffeo_probe.commands.compare import compare
+from diffeo_probe.commands.completion import completion
+from diffeo_probe.commands.demo import demo
+from diffeo_probe.commands.env import env
+from diffeo_probe.commands.explain import explain
+from diffeo_probe.commands.inspect import inspect
+from diffeo_probe.commands.report import report
+from diffeo_probe.commands.spirals import spirals
+from diffeo_probe.options.configured import PREFIX
+from diffeo_probe.options.usage import usage_error
 from resnet_diffeo_probe import __version__
 from resnet_diffeo_probe.errors import DiffeoProbeError
 

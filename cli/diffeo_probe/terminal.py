@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from rich.progress import Progress as Bar
     from rich.progress import TaskID
 
-    from resnet_diffeo_probe.analysis.run import Progress
+    from resnet_diffeo_probe.analysis.measuring.run import Progress
 
 __all__ = ["counting", "hint", "print_error", "printable", "progress_display"]
 

@@ -13,23 +13,23 @@ import torch
 from torch import Tensor, nn
 
 import resnet_diffeo_probe
-from resnet_diffeo_probe.analysis.attributing import attribution_json
-from resnet_diffeo_probe.analysis.fingerprint import conditions_of
-from resnet_diffeo_probe.analysis.first_look import as_inputs, as_loaded, first_look
-from resnet_diffeo_probe.analysis.gate import is_complete
-from resnet_diffeo_probe.analysis.interrupt import Steps, Stop
-from resnet_diffeo_probe.analysis.kept_steps import KeptSteps, StepReuse
-from resnet_diffeo_probe.analysis.pictures import pictures_json
-from resnet_diffeo_probe.analysis.placement import references_json, refinement_json
-from resnet_diffeo_probe.analysis.plan import Plan, Settings, make_plan, prepared
-from resnet_diffeo_probe.analysis.proving import pair_in_pixels, prove_units
-from resnet_diffeo_probe.analysis.pulling_back import pullback_json
-from resnet_diffeo_probe.analysis.quantities import Budget
-from resnet_diffeo_probe.analysis.result_size import require_readable
-from resnet_diffeo_probe.analysis.run import Measured, Progress, Reuse, run_plan
-from resnet_diffeo_probe.analysis.schema import SCHEMA_VERSION, validate
-from resnet_diffeo_probe.analysis.store import Store
-from resnet_diffeo_probe.analysis.stored import (
+from resnet_diffeo_probe.analysis.comparing.gate import is_complete
+from resnet_diffeo_probe.analysis.comparing.thresholds import Threshold, default_thresholds
+from resnet_diffeo_probe.analysis.measuring.first_look import as_inputs, as_loaded, first_look
+from resnet_diffeo_probe.analysis.measuring.interrupt import Steps, Stop
+from resnet_diffeo_probe.analysis.measuring.run import Measured, Progress, Reuse, run_plan
+from resnet_diffeo_probe.analysis.measuring.tasks import Executor
+from resnet_diffeo_probe.analysis.planning.plan import Plan, make_plan, prepared
+from resnet_diffeo_probe.analysis.planning.quantities import Budget
+from resnet_diffeo_probe.analysis.planning.result_size import require_readable
+from resnet_diffeo_probe.analysis.planning.settings import Settings
+from resnet_diffeo_probe.analysis.result.schema import SCHEMA_VERSION, validate
+from resnet_diffeo_probe.analysis.steps.attributing import attribution_json
+from resnet_diffeo_probe.analysis.steps.pictures import pictures_json
+from resnet_diffeo_probe.analysis.steps.placement import references_json, refinement_json
+from resnet_diffeo_probe.analysis.steps.proving import pair_in_pixels, prove_units
+from resnet_diffeo_probe.analysis.steps.pulling_back import pullback_json
+from resnet_diffeo_probe.analysis.steps.result_parts import (
     certificates_json,
     configuration_of,
     environment_of,
@@ -39,12 +39,13 @@ from resnet_diffeo_probe.analysis.stored import (
     rows_json,
     unit_json,
 )
-from resnet_diffeo_probe.analysis.tasks import Executor
-from resnet_diffeo_probe.analysis.thresholds import Threshold, default_thresholds
+from resnet_diffeo_probe.analysis.store.fingerprint import conditions_of
+from resnet_diffeo_probe.analysis.store.kept_steps import KeptSteps, StepReuse
+from resnet_diffeo_probe.analysis.store.store import Store
 from resnet_diffeo_probe.bijectivity import Proofs, Verdict, Witness, network_verdicts, unit_verdicts
-from resnet_diffeo_probe.bijectivity.pixel_pair import NoPixelPair, PixelPair
-from resnet_diffeo_probe.bijectivity.pixel_pair import save as save_pixels
-from resnet_diffeo_probe.bijectivity.witness import save
+from resnet_diffeo_probe.bijectivity.witnesses.pixel_pair import NoPixelPair, PixelPair
+from resnet_diffeo_probe.bijectivity.witnesses.pixel_pair import save as save_pixels
+from resnet_diffeo_probe.bijectivity.witnesses.witness import save
 from resnet_diffeo_probe.inputs import Inputs, accuracy
 from resnet_diffeo_probe.models import LoadedModel
 from resnet_diffeo_probe.units import Discovery, ResidualUnit

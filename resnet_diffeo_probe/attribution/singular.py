@@ -19,7 +19,7 @@ from torch import Tensor, fx
 from resnet_diffeo_probe.attribution.network import NotAttributableError, TappedNetwork
 from resnet_diffeo_probe.attribution.violation import PixelMap
 from resnet_diffeo_probe.jacobian import JacobianFactorization
-from resnet_diffeo_probe.jacobian.singular_vector import smallest_singular_vector
+from resnet_diffeo_probe.jacobian.measures.singular_vector import smallest_singular_vector
 from resnet_diffeo_probe.units import ResidualUnit
 
 __all__ = ["SingularTriple", "log_sigma_min_map", "narrow_direction_map", "smallest_triple"]

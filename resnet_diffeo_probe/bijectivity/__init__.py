@@ -1,12 +1,15 @@
 """Proofs and verdicts: what is proven about a unit's map, and on which domain."""
 
-from resnet_diffeo_probe.bijectivity.certificate_global import GlobalCertificate, global_certificate
-from resnet_diffeo_probe.bijectivity.certificate_local import LocalCertificate, local_certificate
-from resnet_diffeo_probe.bijectivity.inverse import Inverse, invert
+from resnet_diffeo_probe.bijectivity.certificates.certificate_global import (
+    GlobalCertificate,
+    global_certificate,
+)
+from resnet_diffeo_probe.bijectivity.certificates.certificate_local import LocalCertificate, local_certificate
+from resnet_diffeo_probe.bijectivity.inverse.inverse import Inverse, invert
 from resnet_diffeo_probe.bijectivity.proofs import PROOF_QUANTITIES, Proofs, prove
 from resnet_diffeo_probe.bijectivity.state import State, Verdict
 from resnet_diffeo_probe.bijectivity.verdict import network_verdicts, unit_verdicts
-from resnet_diffeo_probe.bijectivity.witness import Witness
+from resnet_diffeo_probe.bijectivity.witnesses.witness import Witness
 
 __all__ = [
     "PROOF_QUANTITIES",

@@ -10,13 +10,19 @@ from typing import TypeVar
 import torch
 from torch import Tensor, nn
 
-from resnet_diffeo_probe.bijectivity.certificate_global import GlobalCertificate, global_certificate
-from resnet_diffeo_probe.bijectivity.certificate_local import LocalCertificate, local_certificate
-from resnet_diffeo_probe.bijectivity.error_bound import BranchBounds, branch_bounds
-from resnet_diffeo_probe.bijectivity.inverse_consistency import INVERSE_QUANTITIES, inverse_consistency
-from resnet_diffeo_probe.bijectivity.search import Effort, clipping_witness, fold_witness
-from resnet_diffeo_probe.bijectivity.twin import twin_witness
-from resnet_diffeo_probe.bijectivity.witness import UnitMaps, Witness, check
+from resnet_diffeo_probe.bijectivity.certificates.certificate_global import (
+    GlobalCertificate,
+    global_certificate,
+)
+from resnet_diffeo_probe.bijectivity.certificates.certificate_local import LocalCertificate, local_certificate
+from resnet_diffeo_probe.bijectivity.certificates.error_bound import BranchBounds, branch_bounds
+from resnet_diffeo_probe.bijectivity.inverse.inverse_consistency import (
+    INVERSE_QUANTITIES,
+    inverse_consistency,
+)
+from resnet_diffeo_probe.bijectivity.search.search import Effort, clipping_witness, fold_witness
+from resnet_diffeo_probe.bijectivity.search.twin import twin_witness
+from resnet_diffeo_probe.bijectivity.witnesses.witness import UnitMaps, Witness, check
 from resnet_diffeo_probe.errors import DiffeoProbeError
 from resnet_diffeo_probe.finding import Evidence, Finding, Status
 from resnet_diffeo_probe.jacobian import UnitJacobian

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from resnet_diffeo_probe.bijectivity.certificate_global import GlobalCertificate
+from resnet_diffeo_probe.bijectivity.certificates.certificate_global import GlobalCertificate
 from resnet_diffeo_probe.bijectivity.state import State, Verdict
-from resnet_diffeo_probe.bijectivity.witness import EQUATION, Witness
+from resnet_diffeo_probe.bijectivity.witnesses.witness import EQUATION, Witness
 
 __all__ = ["with_certificate", "with_witness"]
 

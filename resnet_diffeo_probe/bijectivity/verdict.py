@@ -16,10 +16,10 @@ import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
-from resnet_diffeo_probe.bijectivity.certificate_global import GlobalCertificate
+from resnet_diffeo_probe.bijectivity.certificates.certificate_global import GlobalCertificate
 from resnet_diffeo_probe.bijectivity.proven import with_certificate, with_witness
 from resnet_diffeo_probe.bijectivity.state import State, Verdict
-from resnet_diffeo_probe.bijectivity.witness import Witness
+from resnet_diffeo_probe.bijectivity.witnesses.witness import Witness
 from resnet_diffeo_probe.finding import Finding, Status
 
 __all__ = ["State", "Verdict", "network_verdicts", "unit_verdicts", "violating_share_upper"]

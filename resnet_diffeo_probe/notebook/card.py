@@ -7,9 +7,9 @@ from typing import Any
 
 from markupsafe import Markup
 
-from resnet_diffeo_probe.report.quantities import DENSITY
-from resnet_diffeo_probe.report.text import MINUS, number, visible
-from resnet_diffeo_probe.report.units import Unit, network_verdicts, units_of
+from resnet_diffeo_probe.report.text.escaping import MINUS, number, visible
+from resnet_diffeo_probe.report.text.quantities import DENSITY
+from resnet_diffeo_probe.report.text.units import Unit, network_verdicts, units_of
 
 __all__ = ["card"]
 

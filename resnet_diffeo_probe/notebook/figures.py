@@ -13,12 +13,12 @@ from matplotlib.figure import Figure
 from matplotlib.transforms import blended_transform_factory
 
 from resnet_diffeo_probe.errors import ConfigurationError
-from resnet_diffeo_probe.report.bands import bands_for
-from resnet_diffeo_probe.report.drawable import is_below, is_drawable
-from resnet_diffeo_probe.report.quantities import DENSITY, quantity
-from resnet_diffeo_probe.report.summary import value_of
-from resnet_diffeo_probe.report.text import label
-from resnet_diffeo_probe.report.units import Unit, units_of
+from resnet_diffeo_probe.report.figures.bands import bands_for
+from resnet_diffeo_probe.report.figures.drawable import is_below, is_drawable
+from resnet_diffeo_probe.report.text.escaping import label
+from resnet_diffeo_probe.report.text.quantities import DENSITY, quantity
+from resnet_diffeo_probe.report.text.summary import value_of
+from resnet_diffeo_probe.report.text.units import Unit, units_of
 
 __all__ = ["NotebookFigure", "depth", "determinants"]
 

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from resnet_diffeo_probe.errors import ConfigurationError
-from resnet_diffeo_probe.report.quantities import DENSITY, in_order
-from resnet_diffeo_probe.report.units import units_of
+from resnet_diffeo_probe.report.text.quantities import DENSITY, in_order
+from resnet_diffeo_probe.report.text.units import units_of
 
 if TYPE_CHECKING:
     from pandas import DataFrame

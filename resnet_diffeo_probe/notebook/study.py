@@ -10,10 +10,10 @@ from torch import Tensor, nn
 
 from resnet_diffeo_probe.analysis.analyze import Analysis
 from resnet_diffeo_probe.analysis.analyze import analyze as analyze_model
-from resnet_diffeo_probe.analysis.plan import Settings
-from resnet_diffeo_probe.analysis.quantities import Budget
-from resnet_diffeo_probe.analysis.run import Progress
-from resnet_diffeo_probe.analysis.schema import read_result
+from resnet_diffeo_probe.analysis.measuring.run import Progress
+from resnet_diffeo_probe.analysis.planning.quantities import Budget
+from resnet_diffeo_probe.analysis.planning.settings import Settings
+from resnet_diffeo_probe.analysis.result.schema import read_result
 from resnet_diffeo_probe.errors import ConfigurationError
 from resnet_diffeo_probe.inputs import Inputs
 from resnet_diffeo_probe.models import LoadedModel, load

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from resnet_diffeo_probe.errors import ConfigurationError
-from resnet_diffeo_probe.flows.setting import SETTINGS
+from resnet_diffeo_probe.flows.fields.setting import SETTINGS
 from resnet_diffeo_probe.references.weights import data_file
 
 __all__ = ["DEFAULT_SETTING", "shipped_references", "unit_distribution"]

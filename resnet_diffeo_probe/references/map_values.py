@@ -7,20 +7,20 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from resnet_diffeo_probe.flows.accuracy import classify
-from resnet_diffeo_probe.flows.boundary import boundary_of
-from resnet_diffeo_probe.flows.certify import Certificate, MapVerdict, certify
-from resnet_diffeo_probe.flows.chance import Purpose
-from resnet_diffeo_probe.flows.consistency import inverse_consistency
-from resnet_diffeo_probe.flows.exponential import group_error
-from resnet_diffeo_probe.flows.field import VelocityField
-from resnet_diffeo_probe.flows.integrate import flow_with_jacobian
-from resnet_diffeo_probe.flows.jacobian_map import determinant_map, square_grid, torn_share
-from resnet_diffeo_probe.flows.parameters import Parameters
-from resnet_diffeo_probe.flows.plane import determinant, singular_values
-from resnet_diffeo_probe.flows.robustness import accuracy_under_attack
-from resnet_diffeo_probe.flows.setting import Setting
-from resnet_diffeo_probe.flows.training import draw_training_data
+from resnet_diffeo_probe.flows.certification.certify import Certificate, MapVerdict, certify
+from resnet_diffeo_probe.flows.fields.chance import Purpose
+from resnet_diffeo_probe.flows.fields.field import VelocityField
+from resnet_diffeo_probe.flows.fields.parameters import Parameters
+from resnet_diffeo_probe.flows.fields.plane import determinant, singular_values
+from resnet_diffeo_probe.flows.fields.setting import Setting
+from resnet_diffeo_probe.flows.integration.consistency import inverse_consistency
+from resnet_diffeo_probe.flows.integration.exponential import group_error
+from resnet_diffeo_probe.flows.integration.integrate import flow_with_jacobian
+from resnet_diffeo_probe.flows.integration.jacobian_map import determinant_map, square_grid, torn_share
+from resnet_diffeo_probe.flows.studies.boundary import boundary_of
+from resnet_diffeo_probe.flows.studies.robustness import accuracy_under_attack
+from resnet_diffeo_probe.flows.training.accuracy import classify
+from resnet_diffeo_probe.flows.training.training import draw_training_data
 from resnet_diffeo_probe.references.unit_values import DATA_POINTS
 
 __all__ = ["ATTACK_SIZES", "map_values"]

@@ -15,8 +15,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from PIL import Image
 
-from resnet_diffeo_probe.flows.field import VelocityField
-from resnet_diffeo_probe.flows.jacobian_map import determinant_map
+from resnet_diffeo_probe.flows.fields.field import VelocityField
+from resnet_diffeo_probe.flows.integration.jacobian_map import determinant_map
 from resnet_diffeo_probe.references.catalogue import DEFAULT_SETTING, shipped_references
 from resnet_diffeo_probe.references.paper.spiral_figures import (
     Shown,

@@ -6,13 +6,13 @@ from typing import Any
 
 import numpy as np
 
-from resnet_diffeo_probe.flows.accuracy import logits_of
-from resnet_diffeo_probe.flows.chance import Purpose
-from resnet_diffeo_probe.flows.field import VelocityField
-from resnet_diffeo_probe.flows.integrate import flow
-from resnet_diffeo_probe.flows.parameters import Parameters
-from resnet_diffeo_probe.flows.setting import Setting
-from resnet_diffeo_probe.flows.training import draw_training_data
+from resnet_diffeo_probe.flows.fields.chance import Purpose
+from resnet_diffeo_probe.flows.fields.field import VelocityField
+from resnet_diffeo_probe.flows.fields.parameters import Parameters
+from resnet_diffeo_probe.flows.fields.setting import Setting
+from resnet_diffeo_probe.flows.integration.integrate import flow
+from resnet_diffeo_probe.flows.training.accuracy import logits_of
+from resnet_diffeo_probe.flows.training.training import draw_training_data
 from resnet_diffeo_probe.references.unit_values import DATA_POINTS
 
 __all__ = ["REFINEMENTS", "refinement_values"]

@@ -8,13 +8,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from resnet_diffeo_probe.flows.chance import Purpose
-from resnet_diffeo_probe.flows.field import VelocityField
-from resnet_diffeo_probe.flows.integrate import flow_states
-from resnet_diffeo_probe.flows.parameters import Parameters
-from resnet_diffeo_probe.flows.plane import determinant, identity, leftmost_real_eigenvalue, singular_values
-from resnet_diffeo_probe.flows.setting import Setting
-from resnet_diffeo_probe.flows.training import draw_training_data
+from resnet_diffeo_probe.flows.fields.chance import Purpose
+from resnet_diffeo_probe.flows.fields.field import VelocityField
+from resnet_diffeo_probe.flows.fields.parameters import Parameters
+from resnet_diffeo_probe.flows.fields.plane import (
+    determinant,
+    identity,
+    leftmost_real_eigenvalue,
+    singular_values,
+)
+from resnet_diffeo_probe.flows.fields.setting import Setting
+from resnet_diffeo_probe.flows.integration.integrate import flow_states
+from resnet_diffeo_probe.flows.training.training import draw_training_data
 from resnet_diffeo_probe.references.quantities import QUANTITIES
 
 __all__ = ["DATA_POINTS", "summarise", "unit_values"]

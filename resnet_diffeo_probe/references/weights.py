@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 
 from resnet_diffeo_probe.errors import ConfigurationError
-from resnet_diffeo_probe.flows.parameters import Parameters
-from resnet_diffeo_probe.flows.setting import SETTINGS, Setting
-from resnet_diffeo_probe.flows.training import Training
+from resnet_diffeo_probe.flows.fields.parameters import Parameters
+from resnet_diffeo_probe.flows.fields.setting import SETTINGS, Setting
+from resnet_diffeo_probe.flows.training.training import Training
 
 __all__ = ["TrainedNetworks", "data_file", "shipped_weights", "store_weights"]
 

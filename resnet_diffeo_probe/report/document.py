@@ -9,7 +9,7 @@ from typing import Any
 import jinja2
 from markupsafe import Markup
 
-from resnet_diffeo_probe.report import text
+from resnet_diffeo_probe.report.text import escaping as text
 
 __all__ = ["fill", "shipped"]
 

@@ -6,10 +6,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from resnet_diffeo_probe.analysis.schema import write_result
-from resnet_diffeo_probe.analysis.whole_file import write_whole, writing
+from resnet_diffeo_probe.analysis.result.schema import write_result
+from resnet_diffeo_probe.analysis.result.whole_file import write_whole, writing
 from resnet_diffeo_probe.report.render import render
-from resnet_diffeo_probe.report.table import units_csv
+from resnet_diffeo_probe.report.sections.table import units_csv
 
 __all__ = ["write_folder"]
 

@@ -12,10 +12,10 @@ from typing import Any
 
 from markupsafe import Markup
 
-from resnet_diffeo_probe.analysis.schema import validate
-from resnet_diffeo_probe.analysis.whole_file import write_whole
+from resnet_diffeo_probe.analysis.result.schema import validate
+from resnet_diffeo_probe.analysis.result.whole_file import write_whole
 from resnet_diffeo_probe.report.document import fill, shipped
-from resnet_diffeo_probe.report.page import page_of
+from resnet_diffeo_probe.report.sections.page import page_of
 
 __all__ = ["LARGE", "render", "render_html"]
 

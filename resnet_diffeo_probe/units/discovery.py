@@ -10,9 +10,9 @@ import torch
 from torch import Tensor, fx, nn
 
 from resnet_diffeo_probe.errors import InputsError
-from resnet_diffeo_probe.units.near_misses import BLIND_SPOTS
-from resnet_diffeo_probe.units.rebuild import Rebuilt, agree, rebuild, unwrapped
-from resnet_diffeo_probe.units.rules import RejectedSum, UnitPlan, plan_units
+from resnet_diffeo_probe.units.graph.rebuild import Rebuilt, agree, rebuild, unwrapped
+from resnet_diffeo_probe.units.recognition.near_misses import BLIND_SPOTS
+from resnet_diffeo_probe.units.recognition.rules import RejectedSum, UnitPlan, plan_units
 from resnet_diffeo_probe.units.subgraph import Cutter
 from resnet_diffeo_probe.units.taps import observed, record_taps, tapped
 from resnet_diffeo_probe.units.transfer import transferred

@@ -9,9 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor, fx
 
-from resnet_diffeo_probe.units import functional
-from resnet_diffeo_probe.units.build import assemble, erase_unused
-from resnet_diffeo_probe.units.terms import Term
+from resnet_diffeo_probe.units.graph import functional
+from resnet_diffeo_probe.units.graph.build import assemble, erase_unused
+from resnet_diffeo_probe.units.recognition.terms import Term
 
 __all__ = ["Cutter", "attribute", "scaled_sum"]
 

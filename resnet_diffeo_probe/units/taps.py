@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor, fx, nn
 
-from resnet_diffeo_probe.units.build import assemble, erase_unused
-from resnet_diffeo_probe.units.rules import UnitPlan
+from resnet_diffeo_probe.units.graph.build import assemble, erase_unused
+from resnet_diffeo_probe.units.recognition.rules import UnitPlan
 from resnet_diffeo_probe.units.subgraph import attribute, scaled_sum
 from resnet_diffeo_probe.units.unit import ResidualUnit, UnitActivations
 

@@ -7,9 +7,9 @@ from typing import Any
 import torch
 from torch import Tensor, fx, nn
 
-from resnet_diffeo_probe.units.build import assemble
+from resnet_diffeo_probe.units.graph.build import assemble
+from resnet_diffeo_probe.units.graph.values import map_structure
 from resnet_diffeo_probe.units.subgraph import attribute
-from resnet_diffeo_probe.units.values import map_structure
 
 __all__ = ["transferred"]
 

@@ -10,9 +10,9 @@ from typing import Literal
 import torch
 from torch import Tensor, fx
 
-from resnet_diffeo_probe.units.rules import UnitPlan
+from resnet_diffeo_probe.units.recognition.rules import UnitPlan
+from resnet_diffeo_probe.units.recognition.terms import Term
 from resnet_diffeo_probe.units.subgraph import Cutter
-from resnet_diffeo_probe.units.terms import Term
 
 __all__ = ["ResidualUnit", "Shortcut", "UnitActivations", "cut_unit"]
 

@@ -1,7 +1,7 @@
 """What an analysis holds of a row, a unit or a verdict: for the tests."""
 
-from resnet_diffeo_probe.analysis.plan import Settings
-from resnet_diffeo_probe.analysis.quantities import Budget
+from resnet_diffeo_probe.analysis.planning.quantities import Budget
+from resnet_diffeo_probe.analysis.planning.settings import Settings
 from resnet_diffeo_probe.inputs import Inputs, Preprocessing, TensorRows
 
 QUICK = Settings(budget=Budget.QUICK, workers=1)

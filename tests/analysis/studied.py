@@ -10,10 +10,11 @@ from pathlib import Path
 
 import torch
 
-from resnet_diffeo_probe.analysis.executors import InThreads
-from resnet_diffeo_probe.analysis.plan import Settings, make_plan, prepared
-from resnet_diffeo_probe.analysis.specification import ModelInMemory, Specification
-from resnet_diffeo_probe.analysis.tasks import Task
+from resnet_diffeo_probe.analysis.measuring.executors import InThreads
+from resnet_diffeo_probe.analysis.measuring.specification import ModelInMemory, Specification
+from resnet_diffeo_probe.analysis.measuring.tasks import Task
+from resnet_diffeo_probe.analysis.planning.plan import make_plan, prepared
+from resnet_diffeo_probe.analysis.planning.settings import Settings
 from resnet_diffeo_probe.jacobian import UnitJacobian
 from resnet_diffeo_probe.units import discover
 

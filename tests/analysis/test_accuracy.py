@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from resnet_diffeo_probe.analysis.analyze import analyze
-from resnet_diffeo_probe.analysis.plan import Settings
+from resnet_diffeo_probe.analysis.planning.settings import Settings
 from resnet_diffeo_probe.models import LoadedModel
 
 from .analyzed import labelled

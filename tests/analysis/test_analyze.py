@@ -11,9 +11,9 @@ from torch import nn
 from torch.nn import functional as F
 
 from resnet_diffeo_probe.analysis.analyze import analyze
-from resnet_diffeo_probe.analysis.plan import Settings
-from resnet_diffeo_probe.analysis.quantities import RECTANGULAR, Budget
-from resnet_diffeo_probe.analysis.schema import read_result, validate, write_result
+from resnet_diffeo_probe.analysis.planning.quantities import RECTANGULAR, Budget
+from resnet_diffeo_probe.analysis.planning.settings import Settings
+from resnet_diffeo_probe.analysis.result.schema import read_result, validate, write_result
 
 from .analyzed import QUICK, labelled, rows, verdict
 from .networks import Block, Net, Sorted, Wider, images, seeded

@@ -8,9 +8,9 @@ from torch import nn
 from torch.nn import functional as F
 
 from resnet_diffeo_probe.analysis.analyze import analyze
-from resnet_diffeo_probe.analysis.plan import Settings
-from resnet_diffeo_probe.analysis.quantities import Budget
-from resnet_diffeo_probe.analysis.schema import validate
+from resnet_diffeo_probe.analysis.planning.quantities import Budget
+from resnet_diffeo_probe.analysis.planning.settings import Settings
+from resnet_diffeo_probe.analysis.result.schema import validate
 
 from .analyzed import QUICK, rows, unit, verdict
 from .networks import Block, Net, Sorted, Wider, images, seeded
@@ -65,7 +65,7 @@ def test_a_unit_whose_preparation_fails_leaves_the_others_alone(monkeypatch):
 
 
 def test_one_measurement_that_fails_is_a_row_and_the_run_goes_on(monkeypatch):
-    from resnet_diffeo_probe.analysis import pair
+    from resnet_diffeo_probe.analysis.measuring import pair
 
     measure, calls = pair.measure, []
 

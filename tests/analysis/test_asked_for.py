@@ -6,8 +6,8 @@ from torch import nn
 from torch.nn import functional as F
 
 from resnet_diffeo_probe.analysis.analyze import analyze
-from resnet_diffeo_probe.analysis.plan import Settings
-from resnet_diffeo_probe.analysis.quantities import QUANTITIES, Budget
+from resnet_diffeo_probe.analysis.planning.quantities import QUANTITIES, Budget
+from resnet_diffeo_probe.analysis.planning.settings import Settings
 from resnet_diffeo_probe.errors import ConfigurationError, DiffeoProbeError, InputsError, NoUnitError
 
 from .analyzed import QUICK, unit, verdict

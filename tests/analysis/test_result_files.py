@@ -5,7 +5,7 @@ import math
 
 import pytest
 
-from resnet_diffeo_probe.analysis.schema import ResultError, read_result, write_result
+from resnet_diffeo_probe.analysis.result.schema import ResultError, read_result, write_result
 from resnet_diffeo_probe.errors import OutputError
 
 from .small_result import SMALL

@@ -11,17 +11,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from resnet_diffeo_probe.bijectivity.branch import norm
-from resnet_diffeo_probe.bijectivity.certificate_global import (
+from resnet_diffeo_probe.bijectivity.certificates.certificate_global import (
     global_certificate,
     jacobian_norm,
     segment_bound,
 )
-from resnet_diffeo_probe.bijectivity.lipschitz import curvature_bound, slope_bound, slope_range
-from resnet_diffeo_probe.bijectivity.operator_norm import gram_bound, norm_bound
+from resnet_diffeo_probe.bijectivity.certificates.lipschitz import curvature_bound, slope_bound, slope_range
+from resnet_diffeo_probe.bijectivity.certificates.operator_norm import gram_bound, norm_bound
 from resnet_diffeo_probe.jacobian import UnitJacobian
-from resnet_diffeo_probe.jacobian.activations import activation
-from resnet_diffeo_probe.jacobian.block_sparse import SharedBlockMatrix
-from resnet_diffeo_probe.jacobian.operators import linear_operator
+from resnet_diffeo_probe.jacobian.branch.activations import activation
+from resnet_diffeo_probe.jacobian.branch.block_sparse import SharedBlockMatrix
+from resnet_diffeo_probe.jacobian.branch.operators import linear_operator
 
 CONVOLUTIONS = st.fixed_dictionaries(
     {

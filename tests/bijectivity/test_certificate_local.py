@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from resnet_diffeo_probe.bijectivity.branch import norm
-from resnet_diffeo_probe.bijectivity.certificate_local import LocalCertificate, local_certificate
-from resnet_diffeo_probe.bijectivity.error_bound import branch_bounds
-from resnet_diffeo_probe.bijectivity.fold import find_fold
-from resnet_diffeo_probe.bijectivity.hidden_reach import reaches, row_norms
-from resnet_diffeo_probe.bijectivity.structured import Uncertain, feedback, robustness
+from resnet_diffeo_probe.bijectivity.certificates.certificate_local import LocalCertificate, local_certificate
+from resnet_diffeo_probe.bijectivity.certificates.error_bound import branch_bounds
+from resnet_diffeo_probe.bijectivity.certificates.hidden_reach import reaches, row_norms
+from resnet_diffeo_probe.bijectivity.certificates.structured import Uncertain, feedback, robustness
+from resnet_diffeo_probe.bijectivity.search.fold import find_fold
 from resnet_diffeo_probe.jacobian import UnitJacobian
 
 PIECEWISE = ["dense", "leaky", "deep", "basic", "bottleneck"]

@@ -11,9 +11,9 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from resnet_diffeo_probe.bijectivity.branch import norm
-from resnet_diffeo_probe.bijectivity.fold import find_fold, sign_changes
-from resnet_diffeo_probe.bijectivity.piecewise import pair_at_fold
-from resnet_diffeo_probe.bijectivity.witness import check
+from resnet_diffeo_probe.bijectivity.search.fold import find_fold, sign_changes
+from resnet_diffeo_probe.bijectivity.search.piecewise import pair_at_fold
+from resnet_diffeo_probe.bijectivity.witnesses.witness import check
 from resnet_diffeo_probe.jacobian import UnitJacobian
 
 PIECEWISE = ["dense", "leaky", "deep", "basic", "bottleneck"]

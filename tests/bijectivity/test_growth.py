@@ -11,12 +11,12 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from resnet_diffeo_probe.bijectivity.branch import norm
-from resnet_diffeo_probe.bijectivity.clipped import pair_by_clipping
-from resnet_diffeo_probe.bijectivity.fold import find_fold
-from resnet_diffeo_probe.bijectivity.growth import grow
-from resnet_diffeo_probe.bijectivity.newton import Outcome, newton
-from resnet_diffeo_probe.bijectivity.piecewise import pair_at_fold
-from resnet_diffeo_probe.bijectivity.witness import check, in_orthant
+from resnet_diffeo_probe.bijectivity.inverse.newton import Outcome, newton
+from resnet_diffeo_probe.bijectivity.search.clipped import pair_by_clipping
+from resnet_diffeo_probe.bijectivity.search.fold import find_fold
+from resnet_diffeo_probe.bijectivity.search.growth import grow
+from resnet_diffeo_probe.bijectivity.search.piecewise import pair_at_fold
+from resnet_diffeo_probe.bijectivity.witnesses.witness import check, in_orthant
 from resnet_diffeo_probe.jacobian import UnitJacobian
 
 

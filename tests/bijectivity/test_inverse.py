@@ -12,16 +12,16 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from resnet_diffeo_probe.bijectivity.branch import norm
-from resnet_diffeo_probe.bijectivity.certificate_global import global_certificate
-from resnet_diffeo_probe.bijectivity.error_bound import branch_bounds, clearance
-from resnet_diffeo_probe.bijectivity.inverse import Method, fixed_point, invert
-from resnet_diffeo_probe.bijectivity.inverse_consistency import (
+from resnet_diffeo_probe.bijectivity.certificates.certificate_global import global_certificate
+from resnet_diffeo_probe.bijectivity.certificates.error_bound import branch_bounds, clearance
+from resnet_diffeo_probe.bijectivity.inverse.inverse import Method, fixed_point, invert
+from resnet_diffeo_probe.bijectivity.inverse.inverse_consistency import (
     INVERSE_QUANTITIES,
     inverse_consistency,
     nearby,
 )
-from resnet_diffeo_probe.bijectivity.twin import twin_witness
-from resnet_diffeo_probe.bijectivity.witness import check
+from resnet_diffeo_probe.bijectivity.search.twin import twin_witness
+from resnet_diffeo_probe.bijectivity.witnesses.witness import check
 from resnet_diffeo_probe.finding import Status
 from resnet_diffeo_probe.jacobian import UnitJacobian
 
@@ -84,7 +84,7 @@ def test_the_error_bound_holds_for_iterates_that_are_not_good(make_unit: Any) ->
 
 
 def test_the_kantorovich_bound_covers_a_poor_iterate(make_unit: Any) -> None:
-    from resnet_diffeo_probe.bijectivity.error_bound import newton_bound
+    from resnet_diffeo_probe.bijectivity.certificates.error_bound import newton_bound
 
     bounded = 0
     for seed in range(30):

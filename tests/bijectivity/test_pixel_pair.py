@@ -13,8 +13,14 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from resnet_diffeo_probe.bijectivity import pixel_pair as tested
-from resnet_diffeo_probe.bijectivity.pixel_pair import NoPixelPair, PixelPair, check_pair, pixel_pair, save
+from resnet_diffeo_probe.bijectivity.witnesses import pixel_pair as tested
+from resnet_diffeo_probe.bijectivity.witnesses.pixel_pair import (
+    NoPixelPair,
+    PixelPair,
+    check_pair,
+    pixel_pair,
+    save,
+)
 from resnet_diffeo_probe.units import Discovery, discover
 
 F64 = torch.float64

@@ -10,9 +10,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from resnet_diffeo_probe.bijectivity import PROOF_QUANTITIES, Proofs, State, Verdict, prove, unit_verdicts
-from resnet_diffeo_probe.bijectivity.certificate_global import GlobalCertificate
+from resnet_diffeo_probe.bijectivity.certificates.certificate_global import GlobalCertificate
 from resnet_diffeo_probe.bijectivity.verdict import network_verdicts
-from resnet_diffeo_probe.bijectivity.witness import check
+from resnet_diffeo_probe.bijectivity.witnesses.witness import check
 from resnet_diffeo_probe.finding import Evidence, Finding, Status
 from resnet_diffeo_probe.jacobian import UnitJacobian, determinant
 from resnet_diffeo_probe.units import discover

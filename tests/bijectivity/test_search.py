@@ -11,9 +11,14 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from resnet_diffeo_probe.bijectivity.branch import norm
-from resnet_diffeo_probe.bijectivity.search import Effort, clipping_witness, fold_witness, nearest_opposite
-from resnet_diffeo_probe.bijectivity.smooth_fold import find_smooth_fold, pair_at_smooth_fold
-from resnet_diffeo_probe.bijectivity.witness import check
+from resnet_diffeo_probe.bijectivity.search.search import (
+    Effort,
+    clipping_witness,
+    fold_witness,
+    nearest_opposite,
+)
+from resnet_diffeo_probe.bijectivity.search.smooth_fold import find_smooth_fold, pair_at_smooth_fold
+from resnet_diffeo_probe.bijectivity.witnesses.witness import check
 from resnet_diffeo_probe.jacobian import UnitJacobian
 
 

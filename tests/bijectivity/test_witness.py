@@ -10,10 +10,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from resnet_diffeo_probe.bijectivity.fold import find_fold
-from resnet_diffeo_probe.bijectivity.own_module import module_map, snippet
-from resnet_diffeo_probe.bijectivity.piecewise import pair_at_fold
-from resnet_diffeo_probe.bijectivity.witness import check, file_name, save
+from resnet_diffeo_probe.bijectivity.search.fold import find_fold
+from resnet_diffeo_probe.bijectivity.search.piecewise import pair_at_fold
+from resnet_diffeo_probe.bijectivity.witnesses.own_module import module_map, snippet
+from resnet_diffeo_probe.bijectivity.witnesses.witness import check, file_name, save
 from resnet_diffeo_probe.jacobian import UnitJacobian
 from resnet_diffeo_probe.units import discover
 

@@ -16,9 +16,9 @@ from typing import Any
 
 import pytest
 
-from resnet_diffeo_probe.analysis.compare import compare
+from resnet_diffeo_probe.analysis.comparing.compare import compare
 from resnet_diffeo_probe.report import render_html
-from resnet_diffeo_probe.report.compare import comparison_html
+from resnet_diffeo_probe.report.sections.compare import comparison_html
 from tests.report import sample, sample_evidence, sample_pictures
 
 ROOT = Path(__file__).parents[2]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from resnet_diffeo_probe.analysis.thresholds import default_thresholds
+from resnet_diffeo_probe.analysis.comparing.thresholds import default_thresholds
 from resnet_diffeo_probe.report import render_html
 
 

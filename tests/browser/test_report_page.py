@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from resnet_diffeo_probe.report import render_html
-from resnet_diffeo_probe.report.quantities import DENSITY
-from resnet_diffeo_probe.report.text import number, visible
-from resnet_diffeo_probe.report.units import units_of
+from resnet_diffeo_probe.report.text.escaping import number, visible
+from resnet_diffeo_probe.report.text.quantities import DENSITY
+from resnet_diffeo_probe.report.text.units import units_of
 
 PAGES = ("demo", "typical", "evil", "fifty", "failed", "compare")
 WIDTHS = (1280, 390)

@@ -11,7 +11,7 @@ import subprocess
 import sys
 import time
 
-from resnet_diffeo_probe.analysis.schema import read_result
+from resnet_diffeo_probe.analysis.result.schema import read_result
 
 SERVER = """
 import json, os, signal, sys
@@ -111,7 +111,7 @@ class Run:
 # same on a loaded machine as on an idle one, and it does not end before it is killed.
 _HELD = """
 import pathlib, time
-from resnet_diffeo_probe.analysis.store import Store
+from resnet_diffeo_probe.analysis.store.store import Store
 keep, kept = Store.{method}, 0
 def held(*given):
     global kept

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from resnet_diffeo_probe.analysis.schema import read_result, write_result
+from resnet_diffeo_probe.analysis.result.schema import read_result, write_result
 
 GALLERY = Path(__file__).parents[2] / "reports"
 

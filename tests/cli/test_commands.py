@@ -10,7 +10,7 @@ import sys
 import pytest
 
 from resnet_diffeo_probe import __version__
-from resnet_diffeo_probe.analysis.schema import read_result
+from resnet_diffeo_probe.analysis.result.schema import read_result
 from resnet_diffeo_probe.demo import demo_paths
 
 DEMO = demo_paths()

@@ -2,8 +2,8 @@
 
 import pytest
 from click.testing import CliRunner
-from diffeo_probe.configured import PREFIX
 from diffeo_probe.main import cli
+from diffeo_probe.options.configured import PREFIX
 
 from resnet_diffeo_probe.demo import demo_paths
 
@@ -20,7 +20,7 @@ def seen(monkeypatch):
         options.update(given, model=model)
         return 0
 
-    monkeypatch.setattr("diffeo_probe.analyze.run_analysis", record)
+    monkeypatch.setattr("diffeo_probe.commands.analyze.run_analysis", record)
     return options
 
 

@@ -8,15 +8,15 @@ from pathlib import Path
 
 import diffeo_probe
 import pytest
-from diffeo_probe.explain import explanations, forms_of
+from diffeo_probe.commands.explain import explanations, forms_of
 
 import resnet_diffeo_probe
-from resnet_diffeo_probe.analysis.compare import compare
-from resnet_diffeo_probe.analysis.schema import load_schema, read_result
+from resnet_diffeo_probe.analysis.comparing.compare import compare
+from resnet_diffeo_probe.analysis.result.schema import load_schema, read_result
 from resnet_diffeo_probe.demo import demo_paths
 from resnet_diffeo_probe.finding import Evidence
 from resnet_diffeo_probe.report import render_html
-from resnet_diffeo_probe.report.compare import comparison_html
+from resnet_diffeo_probe.report.sections.compare import comparison_html
 
 ROOT = Path(__file__).parents[2]
 PACKAGES = [Path(package.__file__).parent for package in (resnet_diffeo_probe, diffeo_probe)]
@@ -59,8 +59,8 @@ def test_every_error_code_is_explained_and_every_explained_one_exists(every):
 
 
 def test_every_verdict_status_quantity_limit_and_exit_code_is_explained(every):
-    from resnet_diffeo_probe.analysis.quantities import QUANTITIES
-    from resnet_diffeo_probe.analysis.thresholds import LIMITS
+    from resnet_diffeo_probe.analysis.comparing.thresholds import LIMITS
+    from resnet_diffeo_probe.analysis.planning.quantities import QUANTITIES
     from resnet_diffeo_probe.bijectivity.state import State
     from resnet_diffeo_probe.finding import Status
 
@@ -135,8 +135,8 @@ def test_a_quantity_is_explained_in_one_place(every):
     """A text of ours for a quantity that the report's criteria speak of would be a second one."""
     import tomllib
 
-    from resnet_diffeo_probe.report.criteria import criteria_for
-    from resnet_diffeo_probe.report.quantities import QUANTITIES
+    from resnet_diffeo_probe.report.sections.criteria import criteria_for
+    from resnet_diffeo_probe.report.text.quantities import QUANTITIES
 
     path = Path(diffeo_probe.__file__).with_name("explanations.toml")
     ours = set(tomllib.loads(path.read_text(encoding="utf-8"))["quantities"])

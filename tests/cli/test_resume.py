@@ -7,7 +7,7 @@ import tomllib
 import numpy as np
 import pytest
 
-from resnet_diffeo_probe.analysis.schema import read_result
+from resnet_diffeo_probe.analysis.result.schema import read_result
 from resnet_diffeo_probe.demo import demo_paths
 
 from .started_runs import canonical, committed, held, until
@@ -135,7 +135,7 @@ def partial_not_applicable(result):
 # a measurement that takes minutes: only a process that is left ends before
 SLOW = """
 import time
-from resnet_diffeo_probe.analysis import worker
+from resnet_diffeo_probe.analysis.measuring import worker
 begin, count = worker.BegunPair, 0
 def slow(*args):
     global count

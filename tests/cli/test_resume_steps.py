@@ -7,7 +7,7 @@ import time
 import numpy as np
 import pytest
 
-from resnet_diffeo_probe.analysis.schema import read_result
+from resnet_diffeo_probe.analysis.result.schema import read_result
 from resnet_diffeo_probe.demo import demo_paths
 
 from .started_runs import canonical, committed, held, stored, until

@@ -7,10 +7,10 @@ import sys
 import numpy as np
 import pytest
 from click.testing import CliRunner
-from diffeo_probe import spirals as module
+from diffeo_probe.commands import spirals as module
 
 from resnet_diffeo_probe.errors import ConfigurationError, LoadError
-from resnet_diffeo_probe.flows.checkpoint import load_training
+from resnet_diffeo_probe.flows.training.checkpoint import load_training
 
 SMALL = ["--epochs", "4", "--points", "300", "--steps", "3", "--width", "4"]
 
@@ -21,7 +21,7 @@ def _run(*arguments):
 
 def test_no_torch_for_the_help():
     code = (
-        "import sys; from diffeo_probe.spirals import spirals; "
+        "import sys; from diffeo_probe.commands.spirals import spirals; "
         "sys.exit(any(name in sys.modules for name in ('torch', 'numpy', 'matplotlib')))"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
@@ -41,7 +41,7 @@ def test_train_writes_a_checkpoint_and_one_row_a_seed(tmp_path):
 def test_an_interrupted_training_goes_on_with_the_same_numbers(tmp_path, monkeypatch):
     whole, broken = tmp_path / "whole.npz", tmp_path / "broken.npz"
     _run("train", "c", "--out", str(whole), *SMALL)
-    from resnet_diffeo_probe.flows import training as training_module
+    from resnet_diffeo_probe.flows.training import training as training_module
 
     original, calls = training_module._run_epoch, []
 

@@ -5,12 +5,13 @@ from types import SimpleNamespace
 import pytest
 import torch
 import torchvision
-from diffeo_probe.workers import Workforce, executor_for
+from diffeo_probe.running.workers import Workforce, executor_for
 
-from resnet_diffeo_probe.analysis.executors import choice
-from resnet_diffeo_probe.analysis.plan import Settings, make_plan, prepared
-from resnet_diffeo_probe.analysis.quantities import Budget
-from resnet_diffeo_probe.analysis.schema import read_result
+from resnet_diffeo_probe.analysis.measuring.executors import choice
+from resnet_diffeo_probe.analysis.planning.plan import make_plan, prepared
+from resnet_diffeo_probe.analysis.planning.quantities import Budget
+from resnet_diffeo_probe.analysis.planning.settings import Settings
+from resnet_diffeo_probe.analysis.result.schema import read_result
 from resnet_diffeo_probe.demo import demo_paths
 from resnet_diffeo_probe.errors import ConfigurationError
 from resnet_diffeo_probe.inputs import Preprocessing, read_inputs
@@ -76,9 +77,11 @@ def test_a_gpu_takes_batches_in_this_process(monkeypatch):
 
 def test_slurm_gets_what_was_asked_for(monkeypatch):
     cluster = pytest.importorskip(
-        "resnet_diffeo_probe.analysis.executors.cluster", reason="the extra [cluster]"
+        "resnet_diffeo_probe.analysis.measuring.executors.cluster", reason="the extra [cluster]"
     )
-    slurm = pytest.importorskip("resnet_diffeo_probe.analysis.executors.slurm", reason="the extra [cluster]")
+    slurm = pytest.importorskip(
+        "resnet_diffeo_probe.analysis.measuring.executors.slurm", reason="the extra [cluster]"
+    )
     asked = []
     monkeypatch.setattr(slurm, "slurm_cluster", asked.append)
     monkeypatch.setattr(cluster, "OnDask", lambda *_, **options: SimpleNamespace(**options))

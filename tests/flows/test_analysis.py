@@ -6,16 +6,16 @@ import numpy as np
 import pytest
 
 from resnet_diffeo_probe.errors import ConfigurationError
-from resnet_diffeo_probe.flows.accuracy import classify
-from resnet_diffeo_probe.flows.architecture import Architecture
-from resnet_diffeo_probe.flows.boundary import boundary_of, logit_and_gradient
-from resnet_diffeo_probe.flows.consistency import inverse_consistency
-from resnet_diffeo_probe.flows.exponential import composed, exponential, group_error
-from resnet_diffeo_probe.flows.field import VelocityField
-from resnet_diffeo_probe.flows.integrate import flow
-from resnet_diffeo_probe.flows.jacobian_map import determinant_map, square_grid, torn_share
-from resnet_diffeo_probe.flows.parameters import Parameters, glorot_uniform
-from resnet_diffeo_probe.flows.robustness import accuracy_under_attack
+from resnet_diffeo_probe.flows.fields.architecture import Architecture
+from resnet_diffeo_probe.flows.fields.field import VelocityField
+from resnet_diffeo_probe.flows.fields.parameters import Parameters, glorot_uniform
+from resnet_diffeo_probe.flows.integration.consistency import inverse_consistency
+from resnet_diffeo_probe.flows.integration.exponential import composed, exponential, group_error
+from resnet_diffeo_probe.flows.integration.integrate import flow
+from resnet_diffeo_probe.flows.integration.jacobian_map import determinant_map, square_grid, torn_share
+from resnet_diffeo_probe.flows.studies.boundary import boundary_of, logit_and_gradient
+from resnet_diffeo_probe.flows.studies.robustness import accuracy_under_attack
+from resnet_diffeo_probe.flows.training.accuracy import classify
 
 
 def _parameters(architecture, seeds=2, gain=0.5):

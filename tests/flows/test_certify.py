@@ -6,15 +6,15 @@ import numpy as np
 import pytest
 
 from resnet_diffeo_probe.errors import ConfigurationError
-from resnet_diffeo_probe.flows.architecture import Architecture
-from resnet_diffeo_probe.flows.boundary_injectivity import injective_on_boundary
-from resnet_diffeo_probe.flows.certify import MapVerdict, certify
-from resnet_diffeo_probe.flows.collision import colliding_pair
-from resnet_diffeo_probe.flows.enclosure import EnclosedMap, Enclosure
-from resnet_diffeo_probe.flows.field import VelocityField
-from resnet_diffeo_probe.flows.integrate import flow_with_jacobian
-from resnet_diffeo_probe.flows.parameters import Parameters, glorot_uniform
-from resnet_diffeo_probe.flows.plane import determinant
+from resnet_diffeo_probe.flows.certification.boundary_injectivity import injective_on_boundary
+from resnet_diffeo_probe.flows.certification.certify import MapVerdict, certify
+from resnet_diffeo_probe.flows.certification.collision import colliding_pair
+from resnet_diffeo_probe.flows.certification.enclosure import EnclosedMap, Enclosure
+from resnet_diffeo_probe.flows.fields.architecture import Architecture
+from resnet_diffeo_probe.flows.fields.field import VelocityField
+from resnet_diffeo_probe.flows.fields.parameters import Parameters, glorot_uniform
+from resnet_diffeo_probe.flows.fields.plane import determinant
+from resnet_diffeo_probe.flows.integration.integrate import flow_with_jacobian
 from resnet_diffeo_probe.references.weights import shipped_weights
 
 

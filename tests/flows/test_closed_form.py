@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 import torch
 
-from resnet_diffeo_probe.flows.architecture import Architecture
-from resnet_diffeo_probe.flows.autograd import autograd_loss
-from resnet_diffeo_probe.flows.closed_form import loss_and_gradient
-from resnet_diffeo_probe.flows.parameters import Parameters, glorot_uniform
+from resnet_diffeo_probe.flows.fields.architecture import Architecture
+from resnet_diffeo_probe.flows.fields.parameters import Parameters, glorot_uniform
+from resnet_diffeo_probe.flows.training.autograd import autograd_loss
+from resnet_diffeo_probe.flows.training.closed_form import loss_and_gradient
 
 
 def _problem(architecture, seeds=3, batch=11):

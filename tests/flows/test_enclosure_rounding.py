@@ -4,7 +4,7 @@ import mpmath
 import numpy as np
 import pytest
 
-from resnet_diffeo_probe.flows.enclosure import TANH_ERROR, EnclosedMap
+from resnet_diffeo_probe.flows.certification.enclosure import TANH_ERROR, EnclosedMap
 from resnet_diffeo_probe.references.weights import shipped_weights
 
 

@@ -5,12 +5,12 @@ import pytest
 import torch
 
 from resnet_diffeo_probe.errors import ConfigurationError
-from resnet_diffeo_probe.flows.architecture import Architecture
-from resnet_diffeo_probe.flows.autograd import tensor_parameters, tensor_velocity
-from resnet_diffeo_probe.flows.field import VelocityField
-from resnet_diffeo_probe.flows.integrate import SCHEMES, flow, flow_states, flow_with_jacobian
-from resnet_diffeo_probe.flows.parameters import Parameters, glorot_uniform
-from resnet_diffeo_probe.flows.plane import determinant
+from resnet_diffeo_probe.flows.fields.architecture import Architecture
+from resnet_diffeo_probe.flows.fields.field import VelocityField
+from resnet_diffeo_probe.flows.fields.parameters import Parameters, glorot_uniform
+from resnet_diffeo_probe.flows.fields.plane import determinant
+from resnet_diffeo_probe.flows.integration.integrate import SCHEMES, flow, flow_states, flow_with_jacobian
+from resnet_diffeo_probe.flows.training.autograd import tensor_parameters, tensor_velocity
 
 
 def _field(architecture, seeds=2, gain=0.5):

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from resnet_diffeo_probe.flows.plane import (
+from resnet_diffeo_probe.flows.fields.plane import (
     determinant,
     identity,
     inverse,

@@ -8,19 +8,19 @@ import torch
 from torch import nn
 
 from resnet_diffeo_probe.errors import ConfigurationError
-from resnet_diffeo_probe.flows.accuracy import logits_of
-from resnet_diffeo_probe.flows.architecture import Architecture
-from resnet_diffeo_probe.flows.field import VelocityField
-from resnet_diffeo_probe.flows.integrate import flow
-from resnet_diffeo_probe.flows.module import spiral_module
-from resnet_diffeo_probe.flows.parameters import glorot_uniform
-from resnet_diffeo_probe.flows.refinement import (
+from resnet_diffeo_probe.flows.fields.architecture import Architecture
+from resnet_diffeo_probe.flows.fields.field import VelocityField
+from resnet_diffeo_probe.flows.fields.module import spiral_module
+from resnet_diffeo_probe.flows.fields.parameters import glorot_uniform
+from resnet_diffeo_probe.flows.integration.integrate import flow
+from resnet_diffeo_probe.flows.studies.refinement import (
     Refinement,
     refinable,
     refined_sum,
     refinement_test,
     run_refined,
 )
+from resnet_diffeo_probe.flows.training.accuracy import logits_of
 from resnet_diffeo_probe.units import discover
 
 

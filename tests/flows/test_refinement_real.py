@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from resnet_diffeo_probe.flows.refinement import Refinement, refinement_test
+from resnet_diffeo_probe.flows.studies.refinement import Refinement, refinement_test
 from resnet_diffeo_probe.inputs import Preprocessing, read_inputs
 from resnet_diffeo_probe.models import load
 from resnet_diffeo_probe.units import discover

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from resnet_diffeo_probe.errors import ConfigurationError
-from resnet_diffeo_probe.flows.spirals import Spirals, draw_spirals
+from resnet_diffeo_probe.flows.fields.spirals import Spirals, draw_spirals
 
 
 def test_noiseless_points_lie_on_their_centre_line():

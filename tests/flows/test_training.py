@@ -7,21 +7,21 @@ import pytest
 import torch
 
 from resnet_diffeo_probe.errors import ConfigurationError, LoadError, OutputError
-from resnet_diffeo_probe.flows.accuracy import held_out_accuracy
-from resnet_diffeo_probe.flows.architecture import Architecture
-from resnet_diffeo_probe.flows.autograd import (
+from resnet_diffeo_probe.flows.fields.architecture import Architecture
+from resnet_diffeo_probe.flows.fields.chance import Purpose, source
+from resnet_diffeo_probe.flows.fields.field import VelocityField
+from resnet_diffeo_probe.flows.fields.setting import Setting, setting_named
+from resnet_diffeo_probe.flows.integration.integrate import flow
+from resnet_diffeo_probe.flows.training.accuracy import held_out_accuracy
+from resnet_diffeo_probe.flows.training.autograd import (
     autograd_loss,
     prior_gradient,
     tensor_parameters,
     velocity_gradient_prior,
 )
-from resnet_diffeo_probe.flows.chance import Purpose, source
-from resnet_diffeo_probe.flows.checkpoint import load_training, save_training
-from resnet_diffeo_probe.flows.depth import split_steps
-from resnet_diffeo_probe.flows.field import VelocityField
-from resnet_diffeo_probe.flows.integrate import flow
-from resnet_diffeo_probe.flows.setting import Setting, setting_named
-from resnet_diffeo_probe.flows.training import draw_training_data, start_training, train
+from resnet_diffeo_probe.flows.training.checkpoint import load_training, save_training
+from resnet_diffeo_probe.flows.training.depth import split_steps
+from resnet_diffeo_probe.flows.training.training import draw_training_data, start_training, train
 
 
 def _setting(network="d", **changes):

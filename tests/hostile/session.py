@@ -38,8 +38,8 @@ from peak_memory import peak_kilobytes
 from seeds import SEEDS
 from store_damage import edited, read_store, stores
 
-from resnet_diffeo_probe.analysis.schema import read_result, validate
-from resnet_diffeo_probe.analysis.thresholds import read_thresholds
+from resnet_diffeo_probe.analysis.comparing.thresholds import read_thresholds
+from resnet_diffeo_probe.analysis.result.schema import read_result, validate
 from resnet_diffeo_probe.errors import DiffeoProbeError
 from resnet_diffeo_probe.inputs import Preprocessing, read_inputs
 from resnet_diffeo_probe.models import load

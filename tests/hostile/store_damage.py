@@ -12,11 +12,11 @@ from typing import Any
 import torch
 from mutation import EVIL_TEXTS
 
-from resnet_diffeo_probe.analysis.fingerprint import Conditions
-from resnet_diffeo_probe.analysis.kept_steps import Content, KeptSteps
-from resnet_diffeo_probe.analysis.pair import Outcome
-from resnet_diffeo_probe.analysis.schema import ResultError, validate_row
-from resnet_diffeo_probe.analysis.store import FILE, Store
+from resnet_diffeo_probe.analysis.planning.outcome import Outcome
+from resnet_diffeo_probe.analysis.result.schema import ResultError, validate_row
+from resnet_diffeo_probe.analysis.store.fingerprint import Conditions
+from resnet_diffeo_probe.analysis.store.kept_steps import Content, KeptSteps
+from resnet_diffeo_probe.analysis.store.store import FILE, Store
 from resnet_diffeo_probe.finding import Evidence, Finding, Status
 
 __all__ = ["edited", "read_store", "stores"]

@@ -15,8 +15,8 @@ from PIL import Image
 from torch import nn
 
 from resnet_diffeo_probe.analysis.analyze import analyze
-from resnet_diffeo_probe.analysis.plan import Settings
-from resnet_diffeo_probe.analysis.schema import read_result
+from resnet_diffeo_probe.analysis.planning.settings import Settings
+from resnet_diffeo_probe.analysis.result.schema import read_result
 from resnet_diffeo_probe.inputs import Inputs, Preprocessing, TensorRows
 from resnet_diffeo_probe.report import render, units_csv, write_folder
 

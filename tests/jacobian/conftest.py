@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from torch import Tensor, fx, nn
 
-from resnet_diffeo_probe.jacobian.dense import dense_jacobian
+from resnet_diffeo_probe.jacobian.linearized.dense import dense_jacobian
 
 Operation = tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]
 

@@ -13,8 +13,8 @@ from torch import Tensor, fx
 from resnet_diffeo_probe.errors import ConfigurationError
 from resnet_diffeo_probe.finding import Status
 from resnet_diffeo_probe.jacobian import UnitJacobian, determinant
-from resnet_diffeo_probe.jacobian.device import compute_device, device_memory
-from resnet_diffeo_probe.jacobian.spectrum import smallest_singular_value
+from resnet_diffeo_probe.jacobian.linearized.device import compute_device, device_memory
+from resnet_diffeo_probe.jacobian.measures.spectrum import smallest_singular_value
 
 D = torch.float64
 

@@ -12,7 +12,6 @@ import torch
 import torch.nn.functional as F
 
 from resnet_diffeo_probe.finding import Evidence, Finding, Status
-from resnet_diffeo_probe.jacobian.dense import dense_jacobian
 from resnet_diffeo_probe.jacobian.estimators import (
     LinearMap,
     branch_map,
@@ -25,7 +24,8 @@ from resnet_diffeo_probe.jacobian.estimators.bidiagonal import Bidiagonalization
 from resnet_diffeo_probe.jacobian.estimators.interval import eigenvector_mass, trace_half_width
 from resnet_diffeo_probe.jacobian.estimators.power_series import contraction_of, series_samples
 from resnet_diffeo_probe.jacobian.estimators.quadrature import rules_of
-from resnet_diffeo_probe.jacobian.unit_jacobian import UnitJacobian
+from resnet_diffeo_probe.jacobian.linearized.dense import dense_jacobian
+from resnet_diffeo_probe.jacobian.linearized.unit_jacobian import UnitJacobian
 
 D = torch.float64
 

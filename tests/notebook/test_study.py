@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 import resnet_diffeo_probe as rdp
-from resnet_diffeo_probe.analysis.schema import ResultError
+from resnet_diffeo_probe.analysis.result.schema import ResultError
 from resnet_diffeo_probe.errors import ConfigurationError, LoadError
 from resnet_diffeo_probe.notebook import Study
 from tests.report import sample

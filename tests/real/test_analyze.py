@@ -9,7 +9,7 @@ import pytest
 from click.testing import CliRunner
 from diffeo_probe.main import cli
 
-from resnet_diffeo_probe.analysis.schema import read_result
+from resnet_diffeo_probe.analysis.result.schema import read_result
 
 SHARED = Path(__file__).resolve().parents[2].parent / "shared"
 ORACLE = SHARED / "fixtures" / "resnet20_oracle.json"

@@ -5,12 +5,13 @@ from pathlib import Path
 import pytest
 import torch
 
-from resnet_diffeo_probe.analysis.executors import InThreads, OnDevice, on_device
-from resnet_diffeo_probe.analysis.plan import Settings, make_plan, prepared
-from resnet_diffeo_probe.analysis.quantities import Budget
-from resnet_diffeo_probe.analysis.tasks import Task
+from resnet_diffeo_probe.analysis.measuring.executors import InThreads, OnDevice, on_device
+from resnet_diffeo_probe.analysis.measuring.tasks import Task
+from resnet_diffeo_probe.analysis.planning.plan import make_plan, prepared
+from resnet_diffeo_probe.analysis.planning.quantities import Budget
+from resnet_diffeo_probe.analysis.planning.settings import Settings
 from resnet_diffeo_probe.inputs import Preprocessing, read_inputs
-from resnet_diffeo_probe.jacobian.batched_determinant import determinants
+from resnet_diffeo_probe.jacobian.measures.batched_determinant import determinants
 from resnet_diffeo_probe.models import load
 from resnet_diffeo_probe.units import discover
 

@@ -14,7 +14,6 @@ import torch
 from resnet_diffeo_probe.finding import Status
 from resnet_diffeo_probe.inputs import Preprocessing, read_inputs
 from resnet_diffeo_probe.jacobian import UnitJacobian
-from resnet_diffeo_probe.jacobian.estimated import power_series_at
 from resnet_diffeo_probe.jacobian.estimators import (
     branch_map,
     function_map,
@@ -23,8 +22,9 @@ from resnet_diffeo_probe.jacobian.estimators import (
     logdet_by_power_series,
 )
 from resnet_diffeo_probe.jacobian.estimators.power_series import series_samples
-from resnet_diffeo_probe.jacobian.pullback import pushed_tangents
-from resnet_diffeo_probe.jacobian.rectangular import findings_of_matrix, rectangular_measures
+from resnet_diffeo_probe.jacobian.measures.estimated import power_series_at
+from resnet_diffeo_probe.jacobian.measures.pullback import pushed_tangents
+from resnet_diffeo_probe.jacobian.measures.rectangular import findings_of_matrix, rectangular_measures
 from resnet_diffeo_probe.models import load
 from resnet_diffeo_probe.units import discover
 

@@ -10,7 +10,7 @@ import torch
 from resnet_diffeo_probe.finding import Evidence, Status
 from resnet_diffeo_probe.inputs import Preprocessing, read_inputs
 from resnet_diffeo_probe.jacobian import QUANTITIES, UnitJacobian, measure
-from resnet_diffeo_probe.jacobian.measures import activation_measures
+from resnet_diffeo_probe.jacobian.measures.measure import activation_measures
 from resnet_diffeo_probe.models import load
 from resnet_diffeo_probe.units import discover
 

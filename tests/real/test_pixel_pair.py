@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from resnet_diffeo_probe.bijectivity.pixel_pair import NoPixelPair, PixelPair, pixel_pair, save
+from resnet_diffeo_probe.bijectivity.witnesses.pixel_pair import NoPixelPair, PixelPair, pixel_pair, save
 from resnet_diffeo_probe.inputs import Preprocessing, read_inputs
 from resnet_diffeo_probe.models import load
 from resnet_diffeo_probe.units import discover

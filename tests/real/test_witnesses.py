@@ -11,11 +11,11 @@ import pytest
 import torch
 
 from resnet_diffeo_probe.bijectivity import local_certificate
-from resnet_diffeo_probe.bijectivity.error_bound import branch_bounds
-from resnet_diffeo_probe.bijectivity.newton import newton
-from resnet_diffeo_probe.bijectivity.own_module import snippet
-from resnet_diffeo_probe.bijectivity.search import Effort, clipping_witness, fold_witness
-from resnet_diffeo_probe.bijectivity.witness import save
+from resnet_diffeo_probe.bijectivity.certificates.error_bound import branch_bounds
+from resnet_diffeo_probe.bijectivity.inverse.newton import newton
+from resnet_diffeo_probe.bijectivity.search.search import Effort, clipping_witness, fold_witness
+from resnet_diffeo_probe.bijectivity.witnesses.own_module import snippet
+from resnet_diffeo_probe.bijectivity.witnesses.witness import save
 from resnet_diffeo_probe.inputs import Preprocessing, read_inputs
 from resnet_diffeo_probe.jacobian import UnitJacobian, smallest_singular_value
 from resnet_diffeo_probe.models import load

@@ -6,8 +6,8 @@ import re
 import pytest
 
 from resnet_diffeo_probe.errors import LoadError
-from resnet_diffeo_probe.flows.architecture import NETWORKS
-from resnet_diffeo_probe.flows.step_study import step_rows
+from resnet_diffeo_probe.flows.fields.architecture import NETWORKS
+from resnet_diffeo_probe.flows.studies.step_study import step_rows
 from resnet_diffeo_probe.references.catalogue import shipped_references
 from resnet_diffeo_probe.references.paper import page
 from resnet_diffeo_probe.references.paper.claims import claims

@@ -8,12 +8,12 @@ import pytest
 import torch
 
 from resnet_diffeo_probe.errors import ConfigurationError
-from resnet_diffeo_probe.flows.architecture import NETWORKS
-from resnet_diffeo_probe.flows.autograd import tensor_parameters, tensor_velocity
-from resnet_diffeo_probe.flows.chance import Purpose
-from resnet_diffeo_probe.flows.module import spiral_module
-from resnet_diffeo_probe.flows.refinement import PLANNED, refinement_test
-from resnet_diffeo_probe.flows.training import draw_training_data
+from resnet_diffeo_probe.flows.fields.architecture import NETWORKS
+from resnet_diffeo_probe.flows.fields.chance import Purpose
+from resnet_diffeo_probe.flows.fields.module import spiral_module
+from resnet_diffeo_probe.flows.studies.refinement import PLANNED, refinement_test
+from resnet_diffeo_probe.flows.training.autograd import tensor_parameters, tensor_velocity
+from resnet_diffeo_probe.flows.training.training import draw_training_data
 from resnet_diffeo_probe.references import UnitMeasures, compare
 from resnet_diffeo_probe.references.catalogue import shipped_references, unit_distribution
 from resnet_diffeo_probe.references.compare import measures_from_rows

@@ -7,10 +7,17 @@ from pathlib import Path
 
 import pytest
 
-from resnet_diffeo_probe.analysis.schema import read_result
+from resnet_diffeo_probe.analysis.result.schema import read_result
 from resnet_diffeo_probe.notebook import Study
 from resnet_diffeo_probe.report import render_html
-from resnet_diffeo_probe.report.drawable import LARGEST, SMALLEST, clamped, is_above, is_below, is_drawable
+from resnet_diffeo_probe.report.figures.drawable import (
+    LARGEST,
+    SMALLEST,
+    clamped,
+    is_above,
+    is_below,
+    is_drawable,
+)
 
 LEAST, GREATEST = 5e-324, 1.7976931348623157e308
 # of what is stored of these, a number may be negative

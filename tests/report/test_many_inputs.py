@@ -6,13 +6,14 @@ import re
 import pytest
 from matplotlib.figure import Figure
 
-from resnet_diffeo_probe.analysis.compare import compare
-from resnet_diffeo_probe.report import panel as panel_module
-from resnet_diffeo_probe.report import render_html, svg
-from resnet_diffeo_probe.report.compare import comparison_html
-from resnet_diffeo_probe.report.depth import depth_charts
-from resnet_diffeo_probe.report.panel import Column, Panel, has_dashes
-from resnet_diffeo_probe.report.units import units_of
+from resnet_diffeo_probe.analysis.comparing.compare import compare
+from resnet_diffeo_probe.report import render_html
+from resnet_diffeo_probe.report.figures import panel as panel_module
+from resnet_diffeo_probe.report.figures import svg
+from resnet_diffeo_probe.report.figures.panel import Column, Panel, has_dashes
+from resnet_diffeo_probe.report.sections.compare import comparison_html
+from resnet_diffeo_probe.report.sections.depth import depth_charts
+from resnet_diffeo_probe.report.text.units import units_of
 
 
 @pytest.fixture

@@ -12,10 +12,10 @@ import unicodedata
 
 import pytest
 
-from resnet_diffeo_probe.analysis.schema import ResultError, validate
+from resnet_diffeo_probe.analysis.result.schema import ResultError, validate
 from resnet_diffeo_probe.errors import OutputError
 from resnet_diffeo_probe.report import render, render_html
-from resnet_diffeo_probe.report.states import STATES
+from resnet_diffeo_probe.report.text.states import STATES
 
 ALL_STATES = tuple(STATES)
 CASES = {

@@ -5,7 +5,8 @@ from importlib import resources
 
 import pytest
 
-from resnet_diffeo_probe.report import render_html, svg
+from resnet_diffeo_probe.report import render_html
+from resnet_diffeo_probe.report.figures import svg
 
 CSS = (resources.files("resnet_diffeo_probe.report") / "templates" / "report.css").read_text(encoding="utf-8")
 TEXT_ON = [

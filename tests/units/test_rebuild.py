@@ -15,7 +15,7 @@ from torch.utils.checkpoint import checkpoint
 
 from resnet_diffeo_probe.errors import DiffeoProbeError, InputsError
 from resnet_diffeo_probe.units import RecordingError, discover
-from resnet_diffeo_probe.units.functional import batch_size
+from resnet_diffeo_probe.units.graph.functional import batch_size
 
 
 def assert_functional(module: fx.GraphModule) -> None:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from resnet_diffeo_probe.jacobian.linearize import Linearization
+from resnet_diffeo_probe.jacobian.linearized.linearize import Linearization
 
 __all__ = ["LinearMap", "branch_map", "function_map", "linearized_map"]
 

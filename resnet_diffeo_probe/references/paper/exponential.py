@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from resnet_diffeo_probe.flows.chance import Purpose
-from resnet_diffeo_probe.flows.exponential import composed, exponential
-from resnet_diffeo_probe.flows.field import VelocityField
-from resnet_diffeo_probe.flows.training import draw_training_data
+from resnet_diffeo_probe.flows.fields.chance import Purpose
+from resnet_diffeo_probe.flows.fields.field import VelocityField
+from resnet_diffeo_probe.flows.integration.exponential import composed, exponential
+from resnet_diffeo_probe.flows.training.training import draw_training_data
 from resnet_diffeo_probe.references.catalogue import shipped_references
 from resnet_diffeo_probe.references.paper.tables import summary
 from resnet_diffeo_probe.references.weights import shipped_weights

@@ -9,7 +9,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from resnet_diffeo_probe.errors import OutputError
-from resnet_diffeo_probe.flows.architecture import NETWORKS
+from resnet_diffeo_probe.flows.fields.architecture import NETWORKS
 from resnet_diffeo_probe.references.catalogue import shipped_references
 from resnet_diffeo_probe.references.paper.result import make_result, read_rows, study_steps
 from resnet_diffeo_probe.references.paper.spiral_figures import (

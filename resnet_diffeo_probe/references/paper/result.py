@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from resnet_diffeo_probe.errors import LoadError
-from resnet_diffeo_probe.flows.architecture import NETWORKS
-from resnet_diffeo_probe.flows.step_study import step_rows
+from resnet_diffeo_probe.flows.fields.architecture import NETWORKS
+from resnet_diffeo_probe.flows.studies.step_study import step_rows
 from resnet_diffeo_probe.references.catalogue import shipped_references
 from resnet_diffeo_probe.references.paper.claims import claims
 from resnet_diffeo_probe.references.paper.exponential import composition_errors

@@ -11,15 +11,15 @@ from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from resnet_diffeo_probe.flows.accuracy import classify
-from resnet_diffeo_probe.flows.architecture import NETWORKS
-from resnet_diffeo_probe.flows.boundary import boundary_of
-from resnet_diffeo_probe.flows.chance import Purpose
-from resnet_diffeo_probe.flows.field import VelocityField
-from resnet_diffeo_probe.flows.integrate import flow_states
-from resnet_diffeo_probe.flows.jacobian_map import DeterminantMap, determinant_map, square_grid
-from resnet_diffeo_probe.flows.parameters import Parameters
-from resnet_diffeo_probe.flows.training import draw_training_data
+from resnet_diffeo_probe.flows.fields.architecture import NETWORKS
+from resnet_diffeo_probe.flows.fields.chance import Purpose
+from resnet_diffeo_probe.flows.fields.field import VelocityField
+from resnet_diffeo_probe.flows.fields.parameters import Parameters
+from resnet_diffeo_probe.flows.integration.integrate import flow_states
+from resnet_diffeo_probe.flows.integration.jacobian_map import DeterminantMap, determinant_map, square_grid
+from resnet_diffeo_probe.flows.studies.boundary import boundary_of
+from resnet_diffeo_probe.flows.training.accuracy import classify
+from resnet_diffeo_probe.flows.training.training import draw_training_data
 from resnet_diffeo_probe.references.paper.style import CLASS_COLOURS, DPI, NEGATIVE, STYLE, Picture, picture
 from resnet_diffeo_probe.references.weights import TrainedNetworks
 

@@ -9,7 +9,7 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.figure import Figure
 
-from resnet_diffeo_probe.flows.architecture import NETWORKS
+from resnet_diffeo_probe.flows.fields.architecture import NETWORKS
 from resnet_diffeo_probe.references.paper.style import (
     DPI,
     NETWORK_COLOURS,

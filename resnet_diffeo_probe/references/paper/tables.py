@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from resnet_diffeo_probe.flows.architecture import NETWORKS
+from resnet_diffeo_probe.flows.fields.architecture import NETWORKS
 
 __all__ = ["PAPER_ROWS", "network_row", "steps_table", "summary"]
 

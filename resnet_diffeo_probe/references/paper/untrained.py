@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from resnet_diffeo_probe.flows.architecture import NETWORKS
-from resnet_diffeo_probe.flows.field import VelocityField
-from resnet_diffeo_probe.flows.jacobian_map import determinant_map
-from resnet_diffeo_probe.flows.training import start_training
+from resnet_diffeo_probe.flows.fields.architecture import NETWORKS
+from resnet_diffeo_probe.flows.fields.field import VelocityField
+from resnet_diffeo_probe.flows.integration.jacobian_map import determinant_map
+from resnet_diffeo_probe.flows.training.training import start_training
 from resnet_diffeo_probe.references.catalogue import shipped_references
 from resnet_diffeo_probe.references.weights import shipped_weights
 

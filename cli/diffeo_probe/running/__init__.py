@@ -1,0 +1,1 @@
+"""What a running analysis needs around it: folder, workers, record."""

@@ -1,0 +1,1 @@
+"""A stored analysis held against another one, or against limits."""

@@ -1,0 +1,1 @@
+"""Carry out a plan: one unit at one input, anywhere."""

@@ -1,0 +1,232 @@
+"""Carry out a plan: tasks out, outcomes in, each committed before the next is looked at.
+
+A measurement depends on its unit and its input alone, so neither the number of workers nor what was measured in an
+earlier run changes a bit of the result.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+import torch
+
+from resnet_diffeo_probe.analysis.measuring.executors import in_this_process
+from resnet_diffeo_probe.analysis.measuring.interrupt import Stop
+from resnet_diffeo_probe.analysis.measuring.pair import measure_pair
+from resnet_diffeo_probe.analysis.measuring.sharing import Shared
+from resnet_diffeo_probe.analysis.measuring.tasks import Executor, Task
+from resnet_diffeo_probe.analysis.planning.outcome import Outcome
+from resnet_diffeo_probe.analysis.planning.plan import Plan, UnitPlan
+from resnet_diffeo_probe.analysis.store.fingerprint import input_fingerprint
+from resnet_diffeo_probe.analysis.store.store import Kept, Store
+from resnet_diffeo_probe.errors import DiffeoProbeError
+from resnet_diffeo_probe.finding import Finding, Status
+from resnet_diffeo_probe.inputs import Inputs
+from resnet_diffeo_probe.jacobian.measures.measure import JACOBIAN_QUANTITIES
+from resnet_diffeo_probe.units import Discovery
+
+__all__ = ["Measured", "Progress", "Reuse", "run_plan"]
+
+_FAILED = (Status.NOT_RUN, Status.ERROR)
+
+
+@dataclass(frozen=True)
+class Progress:
+    """One unit measured at one input.
+
+    Attributes:
+        unit: its name.
+        input: the input's name.
+        done: measurements of a (unit, input) pair so far.
+        total: pairs planned.
+        sign: the finding, None if it was not asked for.
+        seconds: that the pair took.
+        reused: whether it was measured by an earlier run.
+        problem: why some quantity has no value because something failed, else None.
+    """
+
+    unit: str
+    input: str
+    done: int
+    total: int
+    sign: Finding | None
+    seconds: float
+    reused: bool = False
+    problem: str | None = None
+
+
+@dataclass
+class Reuse:
+    """Pairs of unit and input, by where their measurements come from.
+
+    Attributes:
+        reused: measured by an earlier run.
+        changed: measured again because the input of that name is another one.
+        retried: measured again because they failed, or may do better with more memory.
+        new: measured for the first time.
+    """
+
+    reused: int = 0
+    changed: int = 0
+    retried: int = 0
+    new: int = 0
+
+
+@dataclass
+class Measured:
+    """What was measured.
+
+    Attributes:
+        rows: unit -> input -> quantity -> finding.
+        nonnegative: unit -> input -> whether the unit's input has no negative coordinate.
+        seconds: unit -> time of its measurements.
+        interrupted: whether the user stopped the run.
+        reuse: what of it is from an earlier run.
+    """
+
+    rows: dict[str, dict[str, dict[str, Finding]]] = field(default_factory=dict)
+    nonnegative: dict[str, dict[str, bool]] = field(default_factory=dict)
+    seconds: dict[str, float] = field(default_factory=dict)
+    interrupted: bool = False
+    reuse: Reuse = field(default_factory=Reuse)
+
+
+def run_plan(
+    discovery: Discovery,
+    plan: Plan,
+    inputs: Inputs,
+    *,
+    executor: Executor | None = None,
+    store: Store | None = None,
+    stop: Stop | None = None,
+    progress: Callable[[Progress], None] | None = None,
+) -> Measured:
+    """Measure every planned unit at every input.
+
+    An error in one measurement is a row with its reason; the others go on. An interrupt (Ctrl-C) ends the run after
+    the measurements in progress; what was measured is returned.
+
+    Args:
+        discovery: the network, in the dtype of the plan.
+        plan: what to measure, prepared.
+        inputs: read one at a time.
+        executor: who measures; None: this process, on the CPU in threads.
+        store: begun; what it holds is not measured again, what is measured is committed to it.
+        stop: through which an interrupt is heard of.
+        progress: called after each (unit, input) pair, in the calling thread.
+
+    Raises:
+        StoreError: the store cannot be read or written.
+        DiffeoProbeError: no worker can be made ready.
+    """
+    run = _Run(plan, inputs, store, progress)
+    stop = Stop() if stop is None else stop
+    with executor or in_this_process(discovery, plan) as workers:
+        outcomes = workers.run(run.tasks())
+        with stop.finishing(workers.stop):
+            try:
+                for outcome in outcomes:
+                    run.add(outcome)
+            except KeyboardInterrupt:
+                run.measured.interrupted = True
+                workers.stop()
+                run.progress = None
+                for outcome in outcomes:
+                    run.add(outcome)
+    run.measured.interrupted |= stop.requested
+    run.order_rows()
+    return run.measured
+
+
+class _Run:
+    """What is left of a plan, and what came of it."""
+
+    def __init__(
+        self, plan: Plan, inputs: Inputs, store: Store | None, progress: Callable[[Progress], None] | None
+    ) -> None:
+        names = [p.unit.name for p in plan.units]
+        self.measured = Measured({n: {} for n in names}, {n: {} for n in names}, dict.fromkeys(names, 0.0))
+        self._plan = plan
+        self._inputs = inputs
+        self._store = store
+        self.progress = progress
+        self._active = [p for p in plan.units if p.not_run is None]
+        self._total = len(self._active) * len(inputs)
+        self._done = 0
+        self._shared = Shared()
+        # only of inputs whose tasks are out
+        self._digests: dict[str, tuple[str, int]] = {}
+        self._allowed = plan.settings.memory
+
+    def tasks(self) -> Iterator[Task]:
+        """Yield what is not in the store, input by input; what is there is recorded on the way."""
+        dtype = getattr(torch, self._plan.settings.dtype)
+        for index, name in enumerate(self._inputs.names):
+            try:
+                x = self._inputs.part(index, index + 1)
+            except DiffeoProbeError as error:  # a file that went away takes no other input with it
+                for unit_plan in self._active:
+                    self._record(measure_pair(self._plan, unit_plan, name, error), reused=False)
+                continue
+            missing = self._active
+            if self._store is not None:
+                digest = input_fingerprint(x)
+                missing = [p for p in self._active if not self._reuse(self._store, p, name, digest)]
+                if missing:
+                    self._digests[name] = digest, len(missing)
+            x = x.to(dtype)
+            for unit_plan in missing:
+                yield Task(unit_plan.unit.name, name, x)
+
+    def add(self, outcome: Outcome) -> None:
+        """Commit and record what a task gave."""
+        if self._store is not None:
+            digest, left = self._digests.pop(outcome.input)
+            if left > 1:
+                self._digests[outcome.input] = digest, left - 1
+            self._store.keep(outcome, digest, self._allowed)
+        self._record(outcome, reused=False)
+
+    def order_rows(self) -> None:
+        """Put the rows in the order of the inputs, whichever worker was first."""
+        for unit, rows in self.measured.rows.items():
+            self.measured.rows[unit] = {n: rows[n] for n in self._inputs.names if n in rows}
+
+    def _reuse(self, store: Store, unit_plan: UnitPlan, name: str, digest: str) -> bool:
+        kept, reuse = store.find(unit_plan.unit.name, name), self.measured.reuse
+        if kept is None:
+            reuse.new += 1
+        elif kept.input_sha256 != digest:
+            reuse.changed += 1
+        elif _worth_retrying(kept, self._allowed):
+            reuse.retried += 1
+        else:
+            reuse.reused += 1
+            self._record(kept.outcome, reused=True)
+            return True
+        return False
+
+    def _record(self, outcome: Outcome, *, reused: bool) -> None:
+        measured, name = self.measured, self._shared.word(outcome.input)
+        measured.rows[outcome.unit][name] = self._shared.row(outcome.findings)
+        measured.nonnegative[outcome.unit][name] = outcome.nonnegative
+        measured.seconds[outcome.unit] += outcome.seconds
+        self._done += 1
+        if self.progress is not None:
+            failed = (f for f in outcome.findings.values() if f.status in _FAILED)
+            problem = next((f.reason or f.status.value for f in failed), None)
+            sign = outcome.findings.get("sign")
+            place = (outcome.unit, outcome.input, self._done, self._total)
+            self.progress(Progress(*place, sign, outcome.seconds, reused, problem))
+
+
+def _worth_retrying(kept: Kept, allowed: float) -> bool:
+    """Return whether measuring again may give what an earlier run did not: after a failure, or with more memory."""
+    findings = kept.outcome.findings
+    states = {f.status for f in findings.values()}
+    if Status.NOT_RUN in states:
+        # where a determinant was estimated for want of memory or of a method, that stands until there is more
+        nothing = all(f.value is None for q, f in findings.items() if q in JACOBIAN_QUANTITIES)
+        return nothing or allowed > kept.allowed_bytes
+    return Status.ERROR in states

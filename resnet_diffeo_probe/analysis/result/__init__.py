@@ -1,0 +1,1 @@
+"""The stored analysis: its text, schema and checks."""

@@ -1,0 +1,1 @@
+"""What is committed to disk as it is made, and found again."""

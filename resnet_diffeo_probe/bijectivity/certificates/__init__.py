@@ -1,0 +1,1 @@
+"""Bounds that prove a map injective."""

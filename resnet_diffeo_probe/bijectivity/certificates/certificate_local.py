@@ -1,0 +1,247 @@
+"""The largest ball around an input on which g is proven injective (MATH.md, section 5).
+
+For two points of the ball, g(x₁) − g(x₂) = J(Δ)(x₁ − x₂), where J(Δ) has the secant slope of every hidden unit in the
+place of its derivative. A unit that cannot reach a kink within the ball has the slope that it has at the centre; the
+others have one in a box. If J(Δ) is regular on the whole box, g is injective on the ball.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from resnet_diffeo_probe.bijectivity.certificates.error_bound import BranchBounds
+from resnet_diffeo_probe.bijectivity.certificates.hidden_reach import kink_radii, reaches
+from resnet_diffeo_probe.bijectivity.certificates.lipschitz import slope_range
+from resnet_diffeo_probe.bijectivity.certificates.structured import Uncertain, feedback, robustness
+from resnet_diffeo_probe.jacobian import JacobianFactorization, Linearization
+
+__all__ = ["LocalCertificate", "local_certificate"]
+
+# Hidden units that may change slope, at most: K is dense, and is decomposed some ten times.
+_MAX_UNITS = 1024
+_FIRST_UNITS = 64
+_BISECTIONS = 40
+
+
+@dataclass(frozen=True)
+class LocalCertificate:
+    """A ball on which g is injective.
+
+    Attributes:
+        p: 2 or infinity, the norm of the ball.
+        radius: of the open ball; None where it is all of Rⁿ, 0 where nothing is proven.
+        classical_radius: what ‖ΔJ‖ < σ_min alone proves, for comparison; None where it was not computed.
+        units: hidden units that may change slope within the ball.
+        criterion: how the radius was proven, for people.
+        limited_by: what stopped the radius: the criterion or the number of units allowed.
+    """
+
+    p: float
+    radius: float | None
+    classical_radius: float | None
+    units: int
+    criterion: str
+    limited_by: str
+
+    arithmetic = (
+        "numerical: the criterion's last norm is bounded with its rounding, the solves that lead to it are float64 "
+        "without interval arithmetic"
+    )
+
+    def to_json(self) -> dict[str, Any]:
+        """Return a JSON object."""
+        return {
+            "norm": "linf" if math.isinf(self.p) else "l2",
+            "radius": self.radius,
+            "classical_radius": self.classical_radius,
+            "units": self.units,
+            "criterion": self.criterion,
+            "limited_by": self.limited_by,
+            "arithmetic": self.arithmetic,
+        }
+
+
+def local_certificate(
+    factorization: JacobianFactorization,
+    bounds: BranchBounds,
+    *,
+    p: float = 2,
+    sigma_min: float | None = None,
+    max_units: int = _MAX_UNITS,
+) -> LocalCertificate:
+    """Find the largest ball around an input that the structured criterion certifies.
+
+    Args:
+        factorization: of J at the input, float64 on the CPU, with kept factors.
+        bounds: of the branch, from `branch_bounds`.
+        p: 2 or infinity.
+        sigma_min: smallest singular value of J, for the classical radius and for smooth branches too large for K.
+        max_units: hidden units that may change slope.
+
+    Returns:
+        The certificate; with smooth activations a weaker one, which says so.
+    """
+    lin = factorization.linearization
+    if factorization.sign == 0:
+        return LocalCertificate(p, 0.0, None, 0, "none: J is singular", "the Jacobian")
+    if not bounds.steps:
+        return LocalCertificate(p, None, None, 0, "g is affine and its Jacobian regular", "nothing")
+    reach = reaches(lin.parent, bounds, p)
+    if all(act.piecewise_linear for act in bounds.steps):
+        return _piecewise(factorization, bounds, reach, p, sigma_min, max_units)
+    return _smooth(factorization, bounds, reach, p, sigma_min, max_units)
+
+
+def _piecewise(
+    factorization: JacobianFactorization,
+    bounds: BranchBounds,
+    reach: tuple[Tensor, ...],
+    p: float,
+    sigma_min: float | None,
+    max_units: int,
+) -> LocalCertificate:
+    lin = factorization.linearization
+    radii = torch.cat([r.reshape(-1) for r in kink_radii(lin, bounds, reach)])
+    finite = int(torch.isfinite(radii).sum())
+    count = min(finite, max_units)
+    # one more than may change: the first that must not
+    nearest, order = torch.topk(radii, min(count + 1, radii.numel()), largest=False, sorted=True)
+    edges = [*nearest.tolist(), math.inf]
+    every = _units(lin, bounds, order[:count])
+    best, tried = 0, min(_FIRST_UNITS, count)
+    while True:  # K costs most: it is made larger only while all of it is certified
+        units = every.first(tried)
+        matrix, effects, gradients = feedback(factorization, units)
+        best = _largest(matrix, units)
+        if best < tried or tried == count:
+            break
+        tried = min(4 * tried, count)
+    classical = None
+    if sigma_min is not None and len(bounds.steps) == 1:
+        m, width = 0, units.high - units.low
+        while m < tried and _change(effects, gradients, width, m + 1) < sigma_min:
+            m += 1
+        classical = edges[m]
+    radius = edges[best]
+    limited = (
+        "the criterion" if best < count else "the number of units allowed" if count < finite else "nothing"
+    )
+    return LocalCertificate(
+        p,
+        None if math.isinf(radius) else radius,
+        None if classical is None or math.isinf(classical) else classical,
+        best,
+        "regular for every slope in the box (structured singular value)",
+        limited,
+    )
+
+
+def _largest(matrix: Tensor, units: Uncertain) -> int:
+    """Return how many of the units, the first ones, may change slope; by bisection, so one more may fail to."""
+
+    def holds(m: int) -> bool:
+        return robustness(matrix[:m, :m], units.low[:m], units.high[:m]) < 1
+
+    count = units.cuts.numel()
+    if holds(count):
+        return count
+    low, high = 0, count
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if holds(middle) else (low, middle)
+    return low
+
+
+def _change(effects: Tensor, gradients: Tensor, width: Tensor, m: int) -> float:
+    """Return the bound ‖L_U‖ · max|Δ| · ‖R_U‖ of ‖ΔJ‖ that uses norms alone."""
+    squares = [float(torch.linalg.eigvalsh(gram[:m, :m])[-1]) for gram in (effects, gradients)]
+    return float(width[:m].max()) * math.sqrt(max(squares[0], 0.0) * max(squares[1], 0.0))
+
+
+def _units(lin: Linearization, bounds: BranchBounds, order: Tensor) -> Uncertain:
+    """Return the hidden units at these positions of the concatenated layers, with the box of their slopes."""
+    cuts, indices, low, high = [], [], [], []
+    for j, (act, slope) in enumerate(zip(bounds.steps, lin.derivatives, strict=True), 1):
+        slopes = slope_range(act, tuple(slope.shape[1:]))
+        if slopes is None:
+            raise ValueError(f"{act.name} is not piecewise linear")
+        cuts.append(torch.full((slope.numel(),), j))
+        indices.append(torch.arange(slope.numel()))
+        low.append((slopes[0] - slope).reshape(-1))
+        high.append((slopes[1] - slope).reshape(-1))
+    return Uncertain(*(torch.cat(parts)[order] for parts in (cuts, indices, low, high)))
+
+
+def _smooth(
+    factorization: JacobianFactorization,
+    bounds: BranchBounds,
+    reach: tuple[Tensor, ...],
+    p: float,
+    sigma_min: float | None,
+    max_units: int,
+) -> LocalCertificate:
+    """Bound the change of every slope by the curvature; every hidden unit may change."""
+    lin = factorization.linearization
+    kinked = any(act.kinks and not act.piecewise_linear for act in bounds.steps)
+    hidden = sum(z.numel() for z in lin.pre_activations)
+    if kinked or any(curvature is None for curvature in bounds.curvatures):
+        return LocalCertificate(
+            p, 0.0, None, 0, "none: no bound of an activation's curvature is known", "the activation"
+        )
+    lipschitz = bounds.jacobian_lipschitz or 0.0
+    # ‖·‖₂ ≤ √n ‖·‖_∞
+    shrink = math.sqrt(lin.dimension) if math.isinf(p) else 1.0
+    classical = None
+    if sigma_min is not None and lipschitz > 0:
+        classical = sigma_min / lipschitz / shrink
+    if hidden > max_units:
+        return LocalCertificate(
+            p,
+            classical or 0.0,
+            classical,
+            hidden,
+            "weaker: Lipschitz constant of the Jacobian against its smallest singular value",
+            f"more than {max_units} smooth hidden units",
+        )
+    cuts = torch.cat([torch.full((z.numel(),), j) for j, z in enumerate(lin.pre_activations, 1)])
+    indices = torch.cat([torch.arange(z.numel()) for z in lin.pre_activations])
+    rates, caps = [], []
+    for act, curvature, slope, rho, bound in zip(
+        bounds.steps, bounds.curvatures, lin.derivatives, reach, bounds.slopes, strict=True
+    ):
+        if act.piecewise_linear:
+            raise ValueError("branches that mix smooth and piecewise linear activations are not certified")
+        rates.append((float(curvature or 0.0) * rho).reshape(-1))
+        caps.append((bound + slope.abs()).reshape(-1))
+    rate, cap = torch.cat(rates), torch.cat(caps)
+    matrix, _, _ = feedback(factorization, Uncertain(cuts, indices, -cap, cap))
+
+    def holds(radius: float) -> bool:
+        half = torch.minimum(rate * radius, cap)
+        return robustness(matrix, -half, half) < 1
+
+    low, high = 0.0, 1.0
+    while holds(high) and high < 1e12:
+        low, high = high, 4 * high
+    if high >= 1e12:
+        return LocalCertificate(
+            p, None, classical, hidden, "every slope that the activation can have", "nothing"
+        )
+    for _ in range(_BISECTIONS):
+        middle = (low + high) / 2 if low > 0 else high / 4
+        low, high = (middle, high) if holds(middle) else (low, middle)
+        if low > 0 and high - low < 1e-3 * low:
+            break
+    return LocalCertificate(
+        p,
+        low,
+        classical,
+        hidden,
+        "curvature bounds on every slope, then the structured singular value (weaker than for kinks: every unit moves)",
+        "the criterion",
+    )

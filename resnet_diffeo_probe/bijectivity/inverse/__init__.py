@@ -1,0 +1,1 @@
+"""The inverse of a unit, and how far it is off."""

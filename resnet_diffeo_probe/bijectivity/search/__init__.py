@@ -1,0 +1,1 @@
+"""Where pairs of points with one image are looked for."""

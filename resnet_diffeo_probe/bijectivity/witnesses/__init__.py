@@ -1,0 +1,1 @@
+"""Two points with one image, checked through the user's own module."""

@@ -1,0 +1,1 @@
+"""Maps of the plane decided by interval arithmetic."""

@@ -1,0 +1,1 @@
+"""Velocity fields: architectures, parameters, the spirals they separate."""

@@ -1,0 +1,1 @@
+"""Flows of a field: steppers, the exponential, Jacobians."""

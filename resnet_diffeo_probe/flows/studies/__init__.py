@@ -1,0 +1,1 @@
+"""What happens to the maps as depth, step and noise change."""

@@ -1,0 +1,1 @@
+"""A branch read as linear parts and elementwise stages."""

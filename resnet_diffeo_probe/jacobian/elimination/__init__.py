@@ -1,0 +1,1 @@
+"""The reduced matrix: gathered, ordered, eliminated."""

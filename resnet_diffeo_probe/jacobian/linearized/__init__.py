@@ -1,0 +1,1 @@
+"""A unit at an input: products with J, its factorisation, solves."""

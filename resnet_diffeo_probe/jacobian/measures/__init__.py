@@ -1,0 +1,1 @@
+"""What is measured of a Jacobian: one measure a file."""

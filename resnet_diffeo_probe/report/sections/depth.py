@@ -1,0 +1,183 @@
+"""Small multiples over the units of a network: one panel a quantity, the same horizontal axis on each."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from markupsafe import Markup
+
+from resnet_diffeo_probe.report.figures.bands import Band, bands_for, words
+from resnet_diffeo_probe.report.figures.panel import Column, Panel, draw_panel, has_dashes
+from resnet_diffeo_probe.report.text.escaping import label, number, percent, plural, visible
+from resnet_diffeo_probe.report.text.quantities import DENSITY, INVERSE
+from resnet_diffeo_probe.report.text.summary import value_of
+from resnet_diffeo_probe.report.text.units import Unit
+
+__all__ = ["Chart", "depth_charts"]
+
+
+@dataclass(frozen=True, slots=True)
+class Chart:
+    """One panel, drawn, with its words."""
+
+    key: str
+    title: Markup
+    svg: Markup
+    caption: str
+    criterion: str
+    has_bands: bool
+    #: bars that hold most of the inputs take the place of a dash for each
+    is_condensed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    key: str
+    title: Markup
+    criterion: str
+    caption: str
+    panel: Panel
+
+
+_PLANS = (
+    _Plan(
+        DENSITY,
+        Markup("log|det <i>J</i>|/<i>n</i> with the sign above"),
+        "logabsdet",
+        "Line: 0, volume kept. Row above: + all positive, − all negative, ± both, 0 singular, ? unsure.",
+        Panel(line=0.0, by_sign=True, signs=True),
+    ),
+    _Plan(
+        "negative_share",
+        Markup("Share of negative signs"),
+        "sign",
+        "Of the inputs that were run. Strictly between 0 and 100\u00a0%: the unit has both signs.",
+        Panel(limits=(0.0, 1.0), percent=True, bars=True),
+    ),
+    _Plan(
+        "sigma_min",
+        Markup("Smallest singular value σ<sub>min</sub>"),
+        "sigma_min",
+        "Logarithmic. ▼: 0, or below 10⁻¹⁰⁰.",
+        Panel(log=True),
+    ),
+    _Plan(
+        "critical_step",
+        Markup("Critical step <i>h</i>*"),
+        "critical_step",
+        "Logarithmic. Line: 1, the step of the unit. ▲: infinite, no negative real eigenvalue.",
+        Panel(log=True, line=1.0),
+    ),
+    _Plan(
+        "residual_ratio",
+        Markup("Residual ratio ‖<i>F</i>‖/‖<i>x</i>‖"),
+        "residual_ratio",
+        "Line: 1, the residual as large as what it is added to.",
+        Panel(line=1.0, floor=0.0),
+    ),
+    _Plan(
+        "clipped_fraction",
+        Markup("Clipped share"),
+        "clipped_fraction",
+        "Coordinates of x + F(x) that the activation after the addition sets to 0.",
+        Panel(limits=(0.0, 1.0), percent=True),
+    ),
+    _Plan(
+        "inverse_error_euler",
+        Markup("Inverse error of a backward Euler step"),
+        "inverse_error",
+        "‖y − F(y) − x‖/‖x‖, logarithmic: the paper’s inverse.",
+        Panel(log=True),
+    ),
+    _Plan(
+        "inverse_error_fixed_point",
+        Markup("Inverse error of the fixed point"),
+        "inverse_error",
+        "Logarithmic; values and medians of the runs that converged. ▲: a run did not.",
+        Panel(log=True),
+    ),
+    _Plan(
+        "inverse_error_exact",
+        Markup("Inverse error of the exact inverse"),
+        "inverse_error",
+        "Logarithmic; values and medians of the runs that converged. ▲: a run did not.",
+        Panel(log=True),
+    ),
+)
+
+
+def depth_charts(units: Sequence[Unit], *, references: bool = False) -> list[Chart]:
+    """Return the charts of the quantities that were measured, in the order of the report.
+
+    Args:
+        units: in network order.
+        references: draw where the units of spiral networks lie, for the quantities that compare.
+    """
+    charts = []
+    for plan in _PLANS:
+        columns = [_column(unit, plan) for unit in units]
+        # runs that all diverged are a picture of marks, not a gap
+        if not any(column.values or column.diverged for column in columns):
+            continue
+        bands = bands_for(plan.key) if references else ()
+        alt = _alt(plan, units, columns, bands)
+        svg = draw_panel(plan.panel, columns, prefix=f"depth-{plan.key}", alt=alt, bands=bands)
+        condensed = not plan.panel.bars and not has_dashes(columns)
+        chart = Chart(plan.key, plan.title, svg, plan.caption, plan.criterion, bool(bands), condensed)
+        charts.append(chart)
+    return charts
+
+
+def _column(unit: Unit, plan: _Plan) -> Column:
+    summary = unit.summary(plan.key)
+    values, median = summary.values, summary.median
+    if plan.key == "negative_share":
+        median = unit.negative_share
+        values = () if median is None else (median,)
+    diverged = plan.key in INVERSE and any(status == "not_converged" for status, _ in summary.statuses)
+    return Column(
+        label=label(unit.name),
+        values=values,
+        median=median,
+        signs=_signs(unit) if plan.panel.by_sign else (),
+        glyph=unit.sign_glyph if plan.panel.signs else "",
+        absent=_absence(unit, diverged=diverged) if not values else "",
+        diverged=diverged,
+    )
+
+
+def _absence(unit: Unit, *, diverged: bool) -> str:
+    if diverged:
+        return "not converged"
+    return "n/a" if unit.record["status"] == "not_applicable" else "not run" if not unit.rows else "no value"
+
+
+def _signs(unit: Unit) -> tuple[int, ...]:
+    """Return the sign that belongs to each value of log|det|; 0 where it is not certain."""
+    signs = unit.rows.get("sign", {})
+    stored = unit.rows.get("logabsdet", {}) or unit.rows.get(DENSITY, {})
+    kept = [key for key, row in stored.items() if value_of(row) is not None]
+    return tuple(int(signs[key]["value"] or 0) if key in signs else 0 for key in kept)
+
+
+def _alt(plan: _Plan, units: Sequence[Unit], columns: Sequence[Column], bands: Sequence[Band]) -> str:
+    write = percent if plan.panel.percent else number
+    parts = []
+    for unit, column in zip(units, columns, strict=True):
+        name = visible(unit.name)
+        if not column.values:
+            parts.append(f"{name} {column.absent}")
+            continue
+        text = f"{name} {column.glyph} {write(column.median)}".replace("  ", " ")
+        if len(column.values) > 1:
+            text += f" [{write(min(column.values))}, {write(max(column.values))}]"
+        infinite = sum(map(math.isinf, column.values))
+        text += f", {infinite} infinite" if infinite else ""
+        parts.append(f"{text}, not all converged" if column.diverged else text)
+    title = plan.title.striptags()
+    kind = "value" if plan.panel.bars else "median [least, greatest]"
+    return (
+        f"{title}, {kind} for each of {plural(len(units), 'unit')}: {'; '.join(parts)}.{words(bands, write)}"
+    )

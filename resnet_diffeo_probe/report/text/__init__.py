@@ -1,0 +1,1 @@
+"""Words, numbers and states as people read them."""

@@ -1,0 +1,1 @@
+"""A forward pass as a graph of plain operations."""

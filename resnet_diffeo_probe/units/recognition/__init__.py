@@ -1,0 +1,1 @@
+"""Which additions in a graph are residual units."""
