@@ -160,20 +160,32 @@ def _settings(settings: Settings, options: dict[str, Any]) -> Settings:
     for name in ("units", "measures"):
         if name in options:
             options[name] = tuple(options[name])
-    for name, kind in (("budget", Budget), ("baseline", Baseline)):
-        if name in options:
-            options[name] = _named(name, kind, options[name])
+    if "budget" in options:
+        options["budget"] = _budget(options["budget"])
+    if "baseline" in options:
+        options["baseline"] = _baseline(options["baseline"])
     return replace(settings, **options)
 
 
-def _named(option: str, kind: type[Budget] | type[Baseline], name: Any) -> Budget | Baseline:
+def _budget(name: Budget | str) -> Budget:
     try:
-        return kind(name)
+        return Budget(name)
     except ValueError as error:
-        names = [each.value for each in kind]
         raise ConfigurationError(
-            f"there is no {option} '{name}'",
-            why=f"there are {', '.join(names)}",
-            fix=f"{option}='{nearest(str(name), names) or getattr(Settings, option).value}'",
-            code=f"unknown-{option}",
+            f"there is no budget '{name}'",
+            why=f"there are {', '.join(Budget)}",
+            fix="budget='standard'",
+            code="unknown-budget",
+        ) from error
+
+
+def _baseline(name: Baseline | str) -> Baseline:
+    try:
+        return Baseline(name)
+    except ValueError as error:
+        raise ConfigurationError(
+            f"there is no baseline '{name}'",
+            why=f"there are {', '.join(Baseline)}",
+            fix="baseline='zero'",
+            code="unknown-baseline",
         ) from error
