@@ -12,7 +12,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-import resnet_diffeo_probe
 from resnet_diffeo_probe.analysis.comparing.gate import is_complete
 from resnet_diffeo_probe.analysis.comparing.thresholds import Threshold, default_thresholds
 from resnet_diffeo_probe.analysis.measuring.first_look import as_inputs, as_loaded, first_look
@@ -49,6 +48,7 @@ from resnet_diffeo_probe.bijectivity.witnesses.witness import save
 from resnet_diffeo_probe.inputs import Inputs, accuracy
 from resnet_diffeo_probe.models import LoadedModel
 from resnet_diffeo_probe.units import Discovery, ResidualUnit
+from resnet_diffeo_probe.version import __version__
 
 __all__ = ["Analysis", "analyze"]
 
@@ -214,7 +214,7 @@ def analyze(
         "schema_version": SCHEMA_VERSION,
         "tool": {
             "name": "diffeo-probe",
-            "version": resnet_diffeo_probe.__version__,
+            "version": __version__,
             "command": command,
             "started": started.isoformat(timespec="seconds"),
             "seconds": round(time.perf_counter() - clock, 3),
