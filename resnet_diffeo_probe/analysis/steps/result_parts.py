@@ -9,7 +9,6 @@ from typing import Any
 
 import torch
 
-import resnet_diffeo_probe
 from resnet_diffeo_probe.analysis.measuring.run import Measured
 from resnet_diffeo_probe.analysis.planning.plan import UnitPlan
 from resnet_diffeo_probe.analysis.planning.provenance import Provenance
@@ -20,6 +19,7 @@ from resnet_diffeo_probe.finding import Status
 from resnet_diffeo_probe.inputs import Inputs
 from resnet_diffeo_probe.models import LoadedModel
 from resnet_diffeo_probe.units import Discovery
+from resnet_diffeo_probe.version import __version__
 
 __all__ = [
     "certificates_json",
@@ -45,7 +45,7 @@ def tool_json(
     """Return the object `tool`: what made the result, when, how."""
     return {
         "name": "diffeo-probe",
-        "version": resnet_diffeo_probe.__version__,
+        "version": __version__,
         "command": provenance.command,
         "started": started.isoformat(timespec="seconds"),
         "seconds": round(seconds, 3),
