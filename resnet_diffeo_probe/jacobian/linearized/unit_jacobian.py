@@ -19,7 +19,7 @@ from resnet_diffeo_probe.jacobian.elimination.compiled_loop import compiled_loop
 from resnet_diffeo_probe.jacobian.elimination.layout import CyclicProduct, Layout, choose_layout
 from resnet_diffeo_probe.jacobian.elimination.row_entries import EntryTable
 from resnet_diffeo_probe.jacobian.elimination.row_tiles import TileTable
-from resnet_diffeo_probe.jacobian.linearized.linearize import Linearization
+from resnet_diffeo_probe.jacobian.linearized.jacobian_at import JacobianAt
 
 __all__ = ["EliminationEstimate", "UnitJacobian"]
 
@@ -190,7 +190,7 @@ class UnitJacobian:
     def _itemsize(self) -> int:
         return self.chain.segments[0].example.element_size()
 
-    def at(self, x: Tensor) -> Linearization:
+    def at(self, x: Tensor) -> JacobianAt:
         """Linearise at one input.
 
         Args:
@@ -219,7 +219,7 @@ class UnitJacobian:
             for _, z, _ in gathered
             for component in z
         ]
-        return Linearization(
+        return JacobianAt(
             self,
             x.detach(),
             output.detach().reshape(1, *self.shape),
