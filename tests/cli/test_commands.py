@@ -8,6 +8,8 @@ import subprocess
 import sys
 
 import pytest
+from diffeo_probe.commands.analyze import analyze
+from diffeo_probe.running.analysis_options import AnalysisOptions
 
 from resnet_diffeo_probe import __version__
 from resnet_diffeo_probe.analysis.result.schema import read_result
@@ -281,3 +283,9 @@ def test_the_demo_goes_the_whole_way(tmp_path):
     assert counts["negative"] > 8
     assert json.loads((folder / "result.json").read_text())["tool"]["command"].startswith("diffeo-probe demo")
     assert "<html" in (folder / "report.html").read_text(encoding="utf-8")[:500]
+
+
+def test_the_record_of_options_has_those_of_the_command_and_their_defaults():
+    options = dict(analyze.make_context("analyze", ["model.pt"]).params)
+    del options["model"]
+    assert AnalysisOptions.of(options) == AnalysisOptions()

@@ -7,8 +7,8 @@ import tracemalloc
 import pytest
 
 from resnet_diffeo_probe.analysis.analyze import analyze
+from resnet_diffeo_probe.analysis.measuring.held_once import HeldOnce
 from resnet_diffeo_probe.analysis.measuring.run import Measured
-from resnet_diffeo_probe.analysis.measuring.sharing import Shared
 from resnet_diffeo_probe.analysis.planning import result_size
 from resnet_diffeo_probe.analysis.planning.plan import make_plan
 from resnet_diffeo_probe.analysis.planning.quantities import Budget
@@ -65,7 +65,7 @@ def test_a_number_takes_no_more_memory_than_is_counted_before_a_run():
         by_pair.setdefault((row["unit"], row["input"]), {})[row["quantity"]] = pickle.dumps(finding)
     tracemalloc.start()
     try:
-        shared, measured = Shared(), Measured({unit["name"]: {} for unit in found["units"]})
+        shared, measured = HeldOnce(), Measured({unit["name"]: {} for unit in found["units"]})
         for number in range(100):
             for (unit, name), row in by_pair.items():
                 sent = {quantity: pickle.loads(finding) for quantity, finding in row.items()}  # noqa: S301

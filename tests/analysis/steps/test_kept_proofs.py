@@ -14,7 +14,7 @@ from torch import Tensor
 
 from resnet_diffeo_probe.analysis.planning.plan import UnitPlan, make_plan, prepared
 from resnet_diffeo_probe.analysis.planning.settings import Settings
-from resnet_diffeo_probe.analysis.steps.stored_proofs import (
+from resnet_diffeo_probe.analysis.steps.kept_proofs import (
     pair_content,
     pair_from,
     proofs_content,

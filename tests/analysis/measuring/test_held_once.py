@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from resnet_diffeo_probe.analysis.measuring.execution import Execution
 from resnet_diffeo_probe.analysis.measuring.executors import InThreads
 from resnet_diffeo_probe.analysis.measuring.first_look import as_inputs
+from resnet_diffeo_probe.analysis.measuring.held_once import HeldOnce
 from resnet_diffeo_probe.analysis.measuring.run import run_plan
-from resnet_diffeo_probe.analysis.measuring.sharing import Shared
 from resnet_diffeo_probe.analysis.planning.plan import make_plan, prepared
 from resnet_diffeo_probe.analysis.planning.settings import Settings
 from resnet_diffeo_probe.finding import Evidence, Finding, Status
@@ -37,7 +37,7 @@ def sent(value):
 
 @given(rows=st.lists(st.dictionaries(st.sampled_from(["sign", "sigma_min"]), FINDING), max_size=8))
 def test_what_is_shared_is_written_as_before(rows):
-    shared = Shared()
+    shared = HeldOnce()
     for row in rows:
         again = shared.row(sent(row))
         # as text, since 1 and 1.0 are equal
@@ -45,7 +45,7 @@ def test_what_is_shared_is_written_as_before(rows):
 
 
 def test_words_and_findings_without_a_measured_number_are_held_once():
-    shared = Shared()
+    shared = HeldOnce()
     row = {
         "sign": Finding(1, dtype="float64"),
         "critical_step": Finding.missing(Status.NOT_CONVERGED, "it did not"),
