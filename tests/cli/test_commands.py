@@ -15,6 +15,8 @@ from resnet_diffeo_probe import __version__
 from resnet_diffeo_probe.analysis.result.schema import read_result
 from resnet_diffeo_probe.demo import demo_paths
 
+from .output_folder import FILES
+
 DEMO = demo_paths()
 SMALL = ["--mean", "0.3", "--std", "0.4", "--budget", "quick", "--workers", "1"]
 ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1", "COLUMNS": "200"}
@@ -120,15 +122,7 @@ def test_results_go_to_stdout_and_the_rest_to_stderr(analysed):
 
 def test_what_is_written_is_whole_and_names_its_command(analysed):
     folder, done = analysed
-    assert sorted(path.name for path in folder.iterdir()) == [
-        ".diffeo-probe.lock",
-        "log.txt",
-        "measurements.sqlite",
-        "report.html",
-        "result.json",
-        "run.toml",
-        "units.csv",
-    ]
+    assert sorted(path.name for path in folder.iterdir()) == FILES
     result = read_result(folder / "result.json")
     assert result["tool"]["command"].startswith(f"diffeo-probe analyze {DEMO.model}")
     assert result["tool"]["configuration"]["budget"] == "quick"
