@@ -21,9 +21,6 @@ __all__ = ["references_json", "refinement_json"]
 _REFINED_INPUTS = 200
 _REFINED_BATCH = 20
 
-# The references call the error of the paper's backward Euler step (eq. 9) by this name.
-_SAME_QUANTITY = {"inverse_error_euler": "inverse_consistency"}
-
 
 def references_json(
     units: Iterable[Mapping[str, Any]], measurements: list[dict[str, Any]]
@@ -40,15 +37,9 @@ def references_json(
     places = []
     for unit in units:
         if unit["done"]:
-            named = map(_named_as_there, rows.get(unit["name"], ()))
-            measures = measures_from_rows(unit["name"], unit["dimension"], named)
+            measures = measures_from_rows(unit["name"], unit["dimension"], rows.get(unit["name"], ()))
             places.append(compare(measures).to_json())
     return places
-
-
-def _named_as_there(row: dict[str, Any]) -> dict[str, Any]:
-    name = _SAME_QUANTITY.get(row["quantity"])
-    return row if name is None else row | {"quantity": name}
 
 
 def refinement_json(
