@@ -26,13 +26,17 @@ from resnet_diffeo_probe.bijectivity.witnesses.witness import UnitMaps, Witness,
 from resnet_diffeo_probe.errors import DiffeoProbeError
 from resnet_diffeo_probe.finding import Evidence, Finding, Status
 from resnet_diffeo_probe.jacobian import UnitJacobian
+from resnet_diffeo_probe.measures.record.measure import Of
+from resnet_diffeo_probe.measures.registry import keys_of
 
 __all__ = ["PROOF_QUANTITIES", "RADIUS_QUANTITIES", "Proofs", "prove"]
 
-#: Radii of balls on which the sum map is injective, by norm.
-RADIUS_QUANTITIES = ("certified_radius_l2", "certified_radius_linf")
+# Radii of balls on which the sum map is injective, by norm.
+_NORMS = {"certified_radius_l2": 2, "certified_radius_linf": math.inf}
+#: Their names.
+RADIUS_QUANTITIES = tuple(_NORMS)
 #: Every finding that `prove` adds to the measures, in the order in which they are stored.
-PROOF_QUANTITIES = (*INVERSE_QUANTITIES, *RADIUS_QUANTITIES)
+PROOF_QUANTITIES = keys_of(Of.PROOF)
 
 _Result = TypeVar("_Result")
 
@@ -200,7 +204,7 @@ def _balls(
     if bounds is None:
         return ()
     factorization = jacobian.at(x).factorize(keep=True)
-    return tuple(local_certificate(factorization, bounds, p=p, sigma_min=sigma_min) for p in (2, math.inf))
+    return tuple(local_certificate(factorization, bounds, p=p, sigma_min=sigma_min) for p in _NORMS.values())
 
 
 def _radii(balls: tuple[LocalCertificate, ...] | None, bounded: bool) -> dict[str, Finding]:
