@@ -25,8 +25,8 @@ import psutil
 from environment import environment
 from environment import write_result as write_figures
 
+from resnet_diffeo_probe.analysis.measuring.held_once import HeldOnce
 from resnet_diffeo_probe.analysis.measuring.run import Measured
-from resnet_diffeo_probe.analysis.measuring.sharing import Shared
 from resnet_diffeo_probe.analysis.result.schema import read_result, write_result
 from resnet_diffeo_probe.analysis.steps.result_parts import rows_json
 from resnet_diffeo_probe.finding import Evidence, Finding, Status
@@ -99,7 +99,7 @@ def write(path: Path, units: int, inputs: int, seed: int) -> dict[str, Any]:
     """Hold findings as a run does, make a result of them and write it."""
     stored = read_result(PATTERN)
     started = time.perf_counter()
-    shared, names = Shared(), [f"layer{1 + place // 10}.{place % 10}" for place in range(units)]
+    shared, names = HeldOnce(), [f"layer{1 + place // 10}.{place % 10}" for place in range(units)]
     held = Measured({name: {} for name in names})
     process = psutil.Process()
     before = process.memory_info().rss

@@ -26,13 +26,17 @@ from resnet_diffeo_probe.bijectivity.witnesses.witness import UnitMaps, Witness,
 from resnet_diffeo_probe.errors import DiffeoProbeError
 from resnet_diffeo_probe.finding import Evidence, Finding, Status
 from resnet_diffeo_probe.jacobian import UnitJacobian
+from resnet_diffeo_probe.measures.record.measure import Of
+from resnet_diffeo_probe.measures.registry import keys_of
 
 __all__ = ["PROOF_QUANTITIES", "RADIUS_QUANTITIES", "Proofs", "prove"]
 
-#: Radii of balls on which the sum map is injective, by norm.
-RADIUS_QUANTITIES = ("certified_radius_l2", "certified_radius_linf")
+# Radii of balls on which the sum map is injective, by norm.
+_NORMS = {"certified_radius_l2": 2, "certified_radius_linf": math.inf}
+#: Their names.
+RADIUS_QUANTITIES = tuple(_NORMS)
 #: Every finding that `prove` adds to the measures, in the order in which they are stored.
-PROOF_QUANTITIES = (*INVERSE_QUANTITIES, *RADIUS_QUANTITIES)
+PROOF_QUANTITIES = keys_of(Of.PROOF)
 
 _Result = TypeVar("_Result")
 
@@ -75,7 +79,6 @@ def prove(
     *,
     activation: str | None = None,
     module: nn.Module | None = None,
-    effort: Effort | None = None,
     detailed_inputs: int = 0,
     seed: int = 0,
 ) -> Proofs:
@@ -89,7 +92,6 @@ def prove(
         rows: input name -> quantity -> finding, as measured: `sign` leads the search, `sigma_min` serves if there.
         activation: after the addition.
         module: the user's network in float64 and evaluation mode, for an independent check of every witness.
-        effort: how much to spend on witnesses.
         detailed_inputs: for how many inputs, the first ones, radii and inverse errors are computed.
         seed: of random directions.
 
@@ -98,7 +100,6 @@ def prove(
     """
     if inputs.dtype != torch.float64:
         raise ValueError("proofs are made in float64: convert the unit and its inputs")
-    effort = effort or Effort()
     proofs = Proofs()
     proofs.certificate = proofs.attempt(
         "the Lipschitz bound", lambda: global_certificate(jacobian, x=inputs[:1] if len(names) else None)
@@ -136,7 +137,7 @@ def prove(
         for found in (
             proofs.attempt(
                 "the search for a pair of the sum map",
-                lambda: _sum_witness(unit, jacobian, inputs, names, rows, module, effort, preimages, seed),
+                lambda: _sum_witness(unit, jacobian, inputs, names, rows, module, Effort(), preimages, seed),
             ),
             proofs.attempt(
                 "the search for a pair of the whole unit",
@@ -203,7 +204,7 @@ def _balls(
     if bounds is None:
         return ()
     factorization = jacobian.at(x).factorize(keep=True)
-    return tuple(local_certificate(factorization, bounds, p=p, sigma_min=sigma_min) for p in (2, math.inf))
+    return tuple(local_certificate(factorization, bounds, p=p, sigma_min=sigma_min) for p in _NORMS.values())
 
 
 def _radii(balls: tuple[LocalCertificate, ...] | None, bounded: bool) -> dict[str, Finding]:

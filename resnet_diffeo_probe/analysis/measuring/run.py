@@ -13,8 +13,8 @@ import torch
 
 from resnet_diffeo_probe.analysis.events import Events, Progress
 from resnet_diffeo_probe.analysis.measuring.execution import Execution
+from resnet_diffeo_probe.analysis.measuring.held_once import HeldOnce
 from resnet_diffeo_probe.analysis.measuring.pair import measure_pair
-from resnet_diffeo_probe.analysis.measuring.sharing import Shared
 from resnet_diffeo_probe.analysis.measuring.tasks import Task
 from resnet_diffeo_probe.analysis.planning.outcome import Outcome
 from resnet_diffeo_probe.analysis.planning.plan import Plan, UnitPlan
@@ -121,7 +121,7 @@ class _Run:
         self._active = [p for p in plan.units if p.not_run is None]
         self._total = len(self._active) * len(inputs)
         self._done = 0
-        self._shared = Shared()
+        self._held = HeldOnce()
         # only of inputs whose tasks are out
         self._digests: dict[str, tuple[str, int]] = {}
         self._allowed = plan.settings.memory
@@ -175,8 +175,8 @@ class _Run:
         return False
 
     def _record(self, outcome: Outcome, *, reused: bool) -> None:
-        measured, name = self.measured, self._shared.word(outcome.input)
-        measured.rows[outcome.unit][name] = self._shared.row(outcome.findings)
+        measured, name = self.measured, self._held.word(outcome.input)
+        measured.rows[outcome.unit][name] = self._held.row(outcome.findings)
         measured.nonnegative[outcome.unit][name] = outcome.nonnegative
         measured.seconds[outcome.unit] += outcome.seconds
         self._done += 1

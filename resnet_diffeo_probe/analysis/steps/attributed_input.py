@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from resnet_diffeo_probe.analysis.result import step_names
-from resnet_diffeo_probe.analysis.result.stored_finding import to_number
+from resnet_diffeo_probe.analysis.result.finding_row import to_number
 from resnet_diffeo_probe.analysis.steps.attribution_extent import Extent
 from resnet_diffeo_probe.analysis.store.kept_steps import Content, KeptSteps, basis_of
 from resnet_diffeo_probe.attribution import (

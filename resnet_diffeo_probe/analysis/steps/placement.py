@@ -27,9 +27,6 @@ __all__ = ["REFERENCES", "REFINEMENT", "references_json", "refinement_json"]
 _REFINED_INPUTS = 200
 _REFINED_BATCH = 20
 
-# The references call the error of the paper's backward Euler step (eq. 9) by this name.
-_SAME_QUANTITY = {"inverse_error_euler": "inverse_consistency"}
-
 
 def references_json(plan: Plan, measured: Measured) -> list[dict[str, Any]]:
     """Place every measured unit among the units of the four spiral networks.
@@ -43,14 +40,9 @@ def references_json(plan: Plan, measured: Measured) -> list[dict[str, Any]]:
         if measured_inputs(unit_plan, measured):
             unit = unit_plan.unit
             # row by row: those of a unit together may be gigabytes
-            rows = map(_named_as_there, unit_rows(unit.name, measured))
+            rows = unit_rows(unit.name, measured)
             places.append(compare(measures_from_rows(unit.name, unit.dimension, rows)).to_json())
     return places
-
-
-def _named_as_there(row: dict[str, Any]) -> dict[str, Any]:
-    name = _SAME_QUANTITY.get(row["quantity"])
-    return row if name is None else row | {"quantity": name}
 
 
 def refinement_json(

@@ -17,14 +17,14 @@ from resnet_diffeo_probe.analysis.planning.plan import UnitPlan
 from resnet_diffeo_probe.analysis.planning.quantities import DETAILED, Budget
 from resnet_diffeo_probe.analysis.planning.settings import Settings
 from resnet_diffeo_probe.analysis.result import step_names
-from resnet_diffeo_probe.analysis.steps.result_parts import certificates_json, pixel_pair_json
-from resnet_diffeo_probe.analysis.steps.step import Context, Step
-from resnet_diffeo_probe.analysis.steps.stored_proofs import (
+from resnet_diffeo_probe.analysis.steps.kept_proofs import (
     pair_content,
     pair_from,
     proofs_content,
     proofs_from,
 )
+from resnet_diffeo_probe.analysis.steps.result_parts import certificates_json, pixel_pair_json
+from resnet_diffeo_probe.analysis.steps.step import Context, Step
 from resnet_diffeo_probe.analysis.store.fingerprint import input_fingerprint
 from resnet_diffeo_probe.analysis.store.kept_steps import Content, UnusableError, basis_of
 from resnet_diffeo_probe.bijectivity import Proofs, Witness, prove

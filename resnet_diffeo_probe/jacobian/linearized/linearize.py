@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, fx
 
-from resnet_diffeo_probe.jacobian.branch.chain import BranchChain, Segment
+from resnet_diffeo_probe.jacobian.branch.segments import BranchChain, Segment
 from resnet_diffeo_probe.jacobian.elimination.block_system import factor_entries
 from resnet_diffeo_probe.jacobian.elimination.layout import CyclicProduct, Layout
 from resnet_diffeo_probe.jacobian.elimination.reduction import ReducedMatrix

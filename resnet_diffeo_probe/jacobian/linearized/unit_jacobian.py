@@ -13,7 +13,8 @@ from torch import Tensor, fx
 
 from resnet_diffeo_probe.errors import UnsupportedUnitError
 from resnet_diffeo_probe.jacobian.branch.block_sparse import SharedBlockMatrix
-from resnet_diffeo_probe.jacobian.branch.chain import BranchChain, dense_chain, read_chain
+from resnet_diffeo_probe.jacobian.branch.chain import dense_chain, read_chain
+from resnet_diffeo_probe.jacobian.branch.segments import BranchChain
 from resnet_diffeo_probe.jacobian.elimination.block_system import elimination_flops, factor_entries
 from resnet_diffeo_probe.jacobian.elimination.compiled_loop import compiled_loop
 from resnet_diffeo_probe.jacobian.elimination.layout import CyclicProduct, Layout, choose_layout

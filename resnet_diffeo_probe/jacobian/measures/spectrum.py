@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -19,11 +20,16 @@ from resnet_diffeo_probe.finding import Evidence, Finding, Status
 from resnet_diffeo_probe.jacobian.linearized.factorization import JacobianFactorization
 from resnet_diffeo_probe.jacobian.linearized.linearize import Linearization
 
+if TYPE_CHECKING:
+    from resnet_diffeo_probe.jacobian.measures.site import Site
+
 __all__ = [
     "LeftmostEigenvalues",
+    "eigenvalue_measures",
     "largest_singular_value",
     "leftmost_by_products",
     "leftmost_real_eigenvalues",
+    "singular_value_measures",
     "smallest_singular_value",
 ]
 
@@ -36,6 +42,49 @@ _DENSE_EIGEN = 400
 _ATTEMPTS = (6, 24, 80)
 _ENOUGH = 24
 _TOLERANCE = 1e-10
+
+
+def singular_value_measures(site: Site) -> dict[str, Finding]:
+    """Return those of `sigma_min` and `sigma_max` that are wanted.
+
+    Args:
+        site: the unit at an input; for `sigma_min` with its determinant.
+    """
+    found = {}
+    if "sigma_min" in site.wanted:
+        found["sigma_min"] = _smallest(site)
+    if "sigma_max" in site.wanted:
+        found["sigma_max"] = largest_singular_value(site.lin, seed=site.seed)
+    return found
+
+
+def eigenvalue_measures(site: Site) -> dict[str, Finding]:
+    """Return `leftmost_real_eigenvalue`, `critical_step` and `real_eigenvalues_below_minus_one`.
+
+    Args:
+        site: the unit at an input.
+    """
+    found = leftmost_real_eigenvalues(site.lin, counts=site.counts, seed=site.seed)
+    return {
+        "leftmost_real_eigenvalue": found.leftmost,
+        "critical_step": found.critical_step,
+        "real_eigenvalues_below_minus_one": found.below_minus_one,
+    }
+
+
+def _smallest(site: Site) -> Finding:
+    det = site.determinant
+    if det is None:
+        return Finding.missing(Status.NOT_RUN, site.too_large or "nothing was eliminated")
+    if det.factorization is not None and not site.kept:
+        needed = site.lin.factor_bytes() / 2**30
+        reason = f"solves need kept factors, {needed:.1f} GiB, which is more than is allowed"
+        return Finding.missing(Status.NOT_RUN, reason)
+    if det.sign.status is Status.SINGULAR:
+        return Finding(0.0, status=Status.SINGULAR, reason=det.sign.reason)
+    if det.sign.status is Status.ERROR:
+        return det.sign
+    return smallest_singular_value(site.lin, det.factorization, seed=site.seed)
 
 
 def largest_singular_value(lin: Linearization, *, seed: int = 0) -> Finding:

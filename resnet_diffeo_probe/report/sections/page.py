@@ -25,7 +25,7 @@ from resnet_diffeo_probe.report.sections.pullback import Pullback, pullback_of
 from resnet_diffeo_probe.report.sections.refinement import Refinement, refinement_of
 from resnet_diffeo_probe.report.sections.table import csv_of
 from resnet_diffeo_probe.report.text.escaping import plural, visible
-from resnet_diffeo_probe.report.text.quantities import DENSITY, INVERSE, Quantity, quantity
+from resnet_diffeo_probe.report.text.quantities import Quantity, table_columns
 from resnet_diffeo_probe.report.text.states import MAPS, STATES, State
 from resnet_diffeo_probe.report.text.units import Unit, Verdict, network_verdicts, units_of, worst
 
@@ -38,8 +38,6 @@ SECTIONS = sections_in_order(
 # Templates that are called otherwise than the section that they make.
 _TEMPLATES = {"units": "unit_table.html.j2", "where": "spatial.html.j2"}
 
-#: The quantities of the unit table, each a column where the result has it.
-_COLUMNS = (DENSITY, "sigma_min", "critical_step", "residual_ratio", "clipped_fraction")
 #: Cells in all tables of inputs together, 20 to 30 bytes each (`benchmarks/report_size.py`): within 2 MB.
 _MOST_CELLS = 60_000
 #: Files that were no inputs: as many are named with their reasons.
@@ -94,8 +92,8 @@ def page_of(result: Mapping[str, Any]) -> Page:
         verdicts=[(verdict, basis_of(verdict)) for verdict in network_verdicts(result)],
         tallies=_tallies(units),
         states=list(STATES.values()),
-        columns=_columns(measured),
-        limits=limits_of(result, units, [column.key for column in _columns(measured)]),
+        columns=table_columns(measured),
+        limits=limits_of(result, units, [column.key for column in table_columns(measured)]),
         charts=depth_charts(units, references=bool(result.get("references"))),
         pullback=pullback_of(result, units),
         proofs=proofs_of(result, units),
@@ -113,12 +111,6 @@ def page_of(result: Mapping[str, Any]) -> Page:
         csv="data:text/csv;charset=utf-8;base64," + base64.b64encode(csv_of(units).encode()).decode(),
         provenance=_provenance(result),
     )
-
-
-def _columns(measured: set[str]) -> list[Quantity]:
-    """Return the quantities of the unit table; of the inverse errors the most telling one."""
-    keys = [key for key in _COLUMNS if key in measured or (key == DENSITY and "logabsdet" in measured)]
-    return [quantity(key) for key in (*keys, *[key for key in INVERSE if key in measured][:1])]
 
 
 def _incomplete(units: list[Unit], left_out: Sequence[str]) -> str | None:

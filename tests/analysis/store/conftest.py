@@ -8,6 +8,7 @@ import pytest
 
 from resnet_diffeo_probe.analysis.analyze import Analysis, analyze
 from resnet_diffeo_probe.analysis.store.store import FILE, Store
+from tests.analysis.executed import executed
 
 from .going_on import FULL, folding, some
 
@@ -23,7 +24,7 @@ def computed(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     """The store of an analysis in the full budget."""
     folder = tmp_path_factory.mktemp("computed")
     with Store(folder) as store:
-        analyze(folding(), some(), FULL, store=store)
+        analyze(folding(), some(), FULL, execution=executed(store=store))
     return (folder / FILE).read_bytes()
 
 

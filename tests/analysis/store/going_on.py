@@ -9,6 +9,8 @@ from typing import Any
 import torch
 
 from resnet_diffeo_probe.analysis.analyze import Analysis, analyze
+from resnet_diffeo_probe.analysis.events import Events
+from resnet_diffeo_probe.analysis.measuring.execution import Execution
 from resnet_diffeo_probe.analysis.planning.quantities import Budget
 from resnet_diffeo_probe.analysis.planning.settings import Settings
 from resnet_diffeo_probe.analysis.store.store import FILE, Store
@@ -27,24 +29,26 @@ def some(count: int = 4) -> Inputs | torch.Tensor:
     return images(count, height=6, width=5)
 
 
-class Told:
+class Told(Events):
     """What an analysis told of the parts that were there."""
 
     def __init__(self) -> None:
         self.taken: list[tuple[str, str]] = []
         self.again: list[tuple[str, str, str]] = []
 
-    def callbacks(self) -> dict[str, Any]:
-        return {
-            "taken": lambda *part: self.taken.append(part),
-            "again": lambda *part: self.again.append(part),
-        }
+    def reused(self, step: str, part: str) -> None:
+        self.taken.append((step, part))
+
+    def recomputed(self, step: str, part: str, reason: str) -> None:
+        self.again.append((step, part, reason))
 
 
 def gone_on(folder: Path, *, settings: Settings = FULL, x: Any = None) -> tuple[Analysis, Told]:
     told = Told()
     with Store(folder, resume=True) as store:
-        found = analyze(folding(), some() if x is None else x, settings, store=store, **told.callbacks())
+        found = analyze(
+            folding(), some() if x is None else x, settings, execution=Execution(store=store, events=told)
+        )
     return found, told
 
 

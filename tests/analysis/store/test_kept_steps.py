@@ -24,6 +24,7 @@ from resnet_diffeo_probe.analysis.store.kept_steps import Content, KeptSteps
 from resnet_diffeo_probe.analysis.store.store import Store
 from resnet_diffeo_probe.attribution import Baseline
 from resnet_diffeo_probe.bijectivity import proofs as proofs_room
+from tests.analysis.executed import executed
 from tests.analysis.measuring.test_run import comparable
 
 from .going_on import FULL, folding, gone_on, rows, some
@@ -57,7 +58,7 @@ def test_nothing_is_computed_twice(folder: Path, whole: Analysis, monkeypatch: p
     assert {step for step, _ in told.taken} == steps
     assert [part for step, part in told.taken if step == "proofs"] == ["units.0", "units.1"]
     assert told.again == []
-    assert found.step_reuse.taken["proofs"] == 2
+    assert found.step_reuse.reused["proofs"] == 2
     assert comparable(found) == comparable(whole)
     assert found.witnesses
     for mine, other in zip(found.witnesses, whole.witnesses, strict=True):
@@ -128,7 +129,7 @@ def test_what_failed_is_tried_again(tmp_path: Path, whole: Analysis, monkeypatch
             (spatial_maps, "singular_vector_map"),
         ):
             patched.setattr(room, name, no_memory)
-        failed = analyze(folding(), some(), FULL, store=store)
+        failed = analyze(folding(), some(), FULL, execution=executed(store=store))
     assert failed.result["pixel_pair"]["reason"].startswith("the search failed")
     found, told = gone_on(tmp_path)
     assert {step for step, _ in told.taken} == {"refinement test", "attribution", "attribution maps"}

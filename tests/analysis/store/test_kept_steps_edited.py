@@ -61,7 +61,7 @@ def test_what_was_edited_by_hand_is_not_found(folder: Path, sql: str) -> None:
     bases = {(step, part): basis for step, part, basis in rows(folder, "SELECT step, part, basis FROM steps")}
     with Store(folder, resume=True) as store:
         store.begin(Conditions(model, settings, version))
-        kept = KeptSteps(store, **told.callbacks())
+        kept = KeptSteps(store, told)
         for (step, part), basis in bases.items():
             assert kept.find(step, part, basis or "b", lambda content: content) is None
     assert told.taken == []

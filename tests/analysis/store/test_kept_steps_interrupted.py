@@ -11,10 +11,12 @@ from typing import Any
 import pytest
 
 from resnet_diffeo_probe.analysis.analyze import Analysis, analyze
+from resnet_diffeo_probe.analysis.measuring.execution import Execution
 from resnet_diffeo_probe.analysis.measuring.interrupt import Stop
 from resnet_diffeo_probe.analysis.planning.settings import Settings
 from resnet_diffeo_probe.analysis.steps import attributed_input, proving, spatial_maps
 from resnet_diffeo_probe.analysis.store.store import Store
+from tests.analysis.executed import executed
 from tests.analysis.measuring.test_run import comparable
 from tests.analysis.networks import Block, Net, seeded
 from tests.analysis.waiting import PATIENCE
@@ -54,7 +56,7 @@ def test_an_interrupt_in_the_search_keeps_the_units_that_were_done(
 
     with Store(tmp_path) as store, monkeypatch.context() as patched:
         patched.setattr(proving, "prove", waiting)
-        partial = analyze(three(), some(), settings, store=store, proven=proven)
+        partial = analyze(three(), some(), settings, execution=executed(store=store, proven=proven))
     assert partial.interrupted
     assert begun == ["units.0", "units.1"], "what was in progress was finished, and nothing begun"
     assert {witness["unit"] for witness in partial.result["witnesses"]} == set(begun)
@@ -62,14 +64,14 @@ def test_an_interrupt_in_the_search_keeps_the_units_that_were_done(
     assert partial.result["left_out"] == ["proofs", "refinement test", "attribution", "pictures"]
     told = Told()
     with Store(tmp_path, resume=True) as store:
-        found = analyze(three(), some(), settings, store=store, **told.callbacks())
+        found = analyze(three(), some(), settings, execution=Execution(store=store, events=told))
     assert [part for step, part in told.taken if step == "proofs"] == begun
     assert comparable(found) == comparable(analyze(three(), some(), settings))
 
 
 def test_an_interrupt_at_the_end_of_the_search_leaves_out_what_follows(tmp_path: Path) -> None:
     with Store(tmp_path) as store:
-        partial = analyze(folding(), some(), FULL, store=store, proven=interrupted_at(2))
+        partial = analyze(folding(), some(), FULL, execution=executed(store=store, proven=interrupted_at(2)))
     assert partial.interrupted
     assert {witness["unit"] for witness in partial.result["witnesses"]} == {"units.0", "units.1"}
     assert "proofs" not in partial.result["left_out"]
@@ -89,7 +91,7 @@ def test_an_interrupt_in_the_attribution_keeps_the_inputs_that_were_done(
 
     with Store(tmp_path) as store, monkeypatch.context() as patched:
         patched.setattr(attributed_input, "conductance", third)
-        partial = analyze(folding(), some(), FULL, store=store)
+        partial = analyze(folding(), some(), FULL, execution=executed(store=store))
     assert partial.result["left_out"] == ["attribution", "pictures"]
     assert partial.result["attribution"] is None
     found, told = gone_on(tmp_path)
@@ -111,7 +113,9 @@ def test_an_interrupt_in_the_maps_keeps_those_that_were_drawn(
 
     with Store(tmp_path) as store, monkeypatch.context() as patched:
         patched.setattr(spatial_maps, "singular_vector_map", second)
-        partial = analyze(folding(), some(), FULL, store=store, stop=Stop(heard=heard.set))
+        partial = analyze(
+            folding(), some(), FULL, execution=executed(store=store, stop=Stop(heard=heard.set))
+        )
     assert partial.result["left_out"] == ["pictures"]
     found, told = gone_on(tmp_path)
     assert len([part for step, part in told.taken if step == "maps"]) == 2
@@ -124,5 +128,5 @@ def test_the_second_interrupt_goes_through(tmp_path: Path) -> None:
         signal.raise_signal(signal.SIGINT)
 
     with Store(tmp_path) as store, pytest.raises(KeyboardInterrupt):
-        analyze(folding(), some(), FULL, store=store, proven=twice)
+        analyze(folding(), some(), FULL, execution=executed(store=store, proven=twice))
     assert rows(tmp_path, "SELECT step, part FROM steps") == [("proofs", "units.0")]

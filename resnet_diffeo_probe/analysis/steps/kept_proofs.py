@@ -10,9 +10,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from resnet_diffeo_probe.analysis.result.finding_row import to_finding, to_number, to_row
 from resnet_diffeo_probe.analysis.result.part_check import validate_part
 from resnet_diffeo_probe.analysis.result.schema import validate_row
-from resnet_diffeo_probe.analysis.result.stored_finding import to_finding, to_number, to_row
 from resnet_diffeo_probe.analysis.steps.result_parts import certificates_json
 from resnet_diffeo_probe.analysis.store.kept_steps import Content, UnusableError
 from resnet_diffeo_probe.bijectivity import Proofs, Witness
