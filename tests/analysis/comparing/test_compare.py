@@ -242,7 +242,7 @@ def test_nothing_shared_forbids(pair, part):
     ("change", "subject"),
     [
         (lambda r: r["tool"].update(dtype="float32"), "arithmetic"),
-        (lambda r: r["tool"].update(version="0.2.0"), "version of diffeo-probe"),
+        (lambda r: r["tool"].update(version="0.0.1"), "version of diffeo-probe"),
         (lambda r: r["tool"].update(device="cuda:0"), "device"),
         (lambda r: r["tool"].update(seed=3), "seed"),
         (lambda r: r["tool"]["configuration"].update(budget="full"), "budget"),
