@@ -136,10 +136,10 @@ class _Sample:
                 words[old] = self._names[place % len(self._names)]
         return words
 
-    def _anew(self, node: Any, words: dict[str, str], laps: int) -> Any:
+    def _anew(self, node: Any, words: dict[str, str], laps: int | None) -> Any:
         """Return a part with an entry for each new unit and input where there is one for the old ones.
 
-        Within an entry (`laps` is 0) names alone are replaced.
+        Within an entry (`laps` is None) names alone are replaced.
         """
         if isinstance(node, str):
             return words.get(node, node)
@@ -147,9 +147,11 @@ class _Sample:
             return {key: self._anew(child, words, laps) for key, child in node.items()}
         if not isinstance(node, list):
             return node
-        if laps and node and set(map(type, node)) == {str} and set(node) <= set(UNIT_OF.values()):
+        if laps is not None and node and set(map(type, node)) == {str} and set(node) <= set(UNIT_OF.values()):
             return [name for name, unit in self._made_of.items() if unit in node]
-        if not laps or not any(isinstance(entry, dict) and {"unit", "input"} & set(entry) for entry in node):
+        if laps is None or not any(
+            isinstance(entry, dict) and {"unit", "input"} & set(entry) for entry in node
+        ):
             return [self._anew(child, words, laps) for child in node]
         about: dict[str | None, list[dict[str, Any]]] = {}
         for entry in node:
@@ -169,7 +171,7 @@ class _Sample:
                 # what is about no input stands there once
                 place = 0 if at is None else lap * len(self._inputs) + self._inputs.index(at)
                 if place < len(self._names) and (at is not None or lap == 0):
-                    found.append(self._anew(entry, words, 0))
+                    found.append(self._anew(entry, words, None))
         return found
 
     def _unit(self, index: int, name: str) -> dict[str, Any]:
@@ -198,7 +200,7 @@ class _Sample:
             sentence=f"Not run: {NOT_RUN}." if old.state == "not_run" else old.sentence,
             counts=old.counts and {kind: counts[kind] for kind in old.counts},
             violating_share_upper_95=old.violating_share_upper_95 and violating_share_upper(certain),
-            evidence=self._anew(old.evidence, self._words(name, 0), 0),
+            evidence=self._anew(old.evidence, self._words(name, 0), None),
         )
 
 
