@@ -79,13 +79,16 @@ def _rrelu(lower: Any, upper: Any, training: Any) -> Activation | None:
 def _clamp(low: Any, high: Any) -> Activation | None:
     if not all(bound is None or type(bound) in (int, float) for bound in (low, high)) or low is high is None:
         return None
+    constants: tuple[Constant, ...] = ()
     first = -_INF if low is None else float(low)
     last = _INF if high is None else float(high)
     if not first < last or first == _INF or last == -_INF:
         return None  # torch gives a constant for some of these and refuses others
     kinks = tuple(bound for bound in (first, last) if math.isfinite(bound))
-    constants = (Constant(-_INF, first, first),) if first > -_INF else ()
-    constants += (Constant(last, _INF, last),) if last < _INF else ()
+    if first > -_INF:
+        constants += (Constant(-_INF, first, first),)
+    if last < _INF:
+        constants += (Constant(last, _INF, last),)
     return _linear(kinks, (0.0, 1.0) if kinks else (1.0,), constants=constants)
 
 
