@@ -10,6 +10,7 @@ from typing import TypeVar
 import torch
 from torch import Tensor, nn
 
+from resnet_diffeo_probe.activations import Activation, as_record
 from resnet_diffeo_probe.bijectivity.certificates.certificate_global import (
     GlobalCertificate,
     global_certificate,
@@ -77,7 +78,7 @@ def prove(
     names: Sequence[str],
     rows: Mapping[str, Mapping[str, Finding]],
     *,
-    activation: str | None = None,
+    activation: Activation | str | None = None,
     module: nn.Module | None = None,
     detailed_inputs: int = 0,
     seed: int = 0,
@@ -90,7 +91,7 @@ def prove(
         inputs: (N, *shape) float64, the unit's inputs.
         names: of the inputs.
         rows: input name -> quantity -> finding, as measured: `sign` leads the search, `sigma_min` serves if there.
-        activation: after the addition.
+        activation: what is known of the one after the addition; a name stands for torch's own defaults.
         module: the user's network in float64 and evaluation mode, for an independent check of every witness.
         detailed_inputs: for how many inputs, the first ones, radii and inverse errors are computed.
         seed: of random directions.
@@ -100,6 +101,7 @@ def prove(
     """
     if inputs.dtype != torch.float64:
         raise ValueError("proofs are made in float64: convert the unit and its inputs")
+    record = as_record(activation)
     proofs = Proofs()
     proofs.certificate = proofs.attempt(
         "the Lipschitz bound", lambda: global_certificate(jacobian, x=inputs[:1] if len(names) else None)
@@ -143,7 +145,7 @@ def prove(
                 "the search for a pair of the whole unit",
                 lambda: clipping_witness(unit, jacobian, inputs, names, module=module),
             )
-            if activation in ("relu", "relu6")
+            if record is not None and record.clips_negative
             else None,
         )
         if found is not None

@@ -5,9 +5,10 @@ Brouwer 1912), so its local degree is the same everywhere; where g is differenti
 sign det J. Opposite signs at two points therefore prove that g is not injective on any connected open set that holds
 both. One sign alone proves nothing: a reflection has det J < 0 everywhere and is a bijection.
 
-Whole unit a(g(x)) with a ReLU after the addition. If g_i(x) < 0 at some x, a neighbourhood of x is mapped into the
-hyperplane y_i = 0, so the image of that neighbourhood is not open and a∘g is not injective there. This is the remark of
-section 3.3 of 'Residual Networks as Flows of Diffeomorphisms' as a proof.
+Whole unit a(g(x)) with a continuous a that is constant on an interval, as a ReLU is below zero. If g_i(x) lies inside
+it at some x, a neighbourhood of x is mapped into the hyperplane y_i = a(g_i(x)), so the image of that neighbourhood is
+not open and a∘g is not injective there. This is the remark of section 3.3 of 'Residual Networks as Flows of
+Diffeomorphisms' as a proof.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
+from resnet_diffeo_probe.activations import Activation, as_record
 from resnet_diffeo_probe.bijectivity.certificates.certificate_global import GlobalCertificate
 from resnet_diffeo_probe.bijectivity.proven import with_certificate, with_witness
 from resnet_diffeo_probe.bijectivity.state import State, Verdict
@@ -27,11 +29,6 @@ __all__ = ["State", "Verdict", "unit_verdicts", "violating_share_upper"]
 #: A clipped coordinate must lie this far below zero, relative to the largest one, for the rounding of a forward pass
 #: in this arithmetic not to matter.
 CLIPPED_DEPTH = {"float64": 1e-9, "float32": 1e-3}
-
-# Activations that are injective: after them a unit is injective exactly where its sum map is.
-_INJECTIVE_ACTIVATIONS = frozenset(
-    {"leaky_relu", "elu", "selu", "celu", "tanh", "sigmoid", "softplus", "softsign"}
-)
 
 
 def violating_share_upper(inputs: int) -> float:
@@ -45,7 +42,7 @@ def violating_share_upper(inputs: int) -> float:
 def unit_verdicts(
     unit: str,
     *,
-    activation: str | None,
+    activation: Activation | str | None,
     not_applicable: str | None,
     not_run: str | None,
     rows: Mapping[str, Mapping[str, Finding]],
@@ -57,7 +54,8 @@ def unit_verdicts(
 
     Args:
         unit: its name.
-        activation: after the addition, None if there is none.
+        activation: what is known of the one after the addition, None if there is none; a name stands for torch's own
+            defaults.
         not_applicable: why the unit cannot be a bijection's candidate (it changes the dimension), else None.
         not_run: why nothing was measured, else None.
         rows: input name -> quantity -> finding.
@@ -76,7 +74,7 @@ def unit_verdicts(
     proofs = {found.map: found for found in witnesses if found.is_proof and found.unit == unit}
     total = _judge_sum(unit, not_run, rows, nonnegative)
     total = with_certificate(with_witness(total, proofs.get("sum")), certificate)
-    whole = _judge_whole(unit, activation, total, rows, nonnegative)
+    whole = _judge_whole(unit, as_record(activation), total, rows, nonnegative)
     return total, with_witness(whole, proofs.get("unit"))
 
 
@@ -170,7 +168,7 @@ def _opposite_signs(
 
 def _judge_whole(
     unit: str,
-    activation: str | None,
+    activation: Activation | None,
     total: Verdict,
     rows: Mapping[str, Mapping[str, Finding]],
     nonnegative: Mapping[str, bool],
@@ -179,7 +177,7 @@ def _judge_whole(
     clipped = {
         name: float(found.value) for name, found in depths.items() if _is_clipped(found) and found.value
     }
-    if activation in ("relu", "relu6") and clipped:
+    if activation is not None and activation.continuous and activation.clips and clipped:
         return _flattened(unit, activation, total, rows, nonnegative, clipped, depths)
     same = {
         "domain": total.domain,
@@ -187,8 +185,10 @@ def _judge_whole(
         "counts": total.counts,
         "evidence": total.evidence,
     }
-    if activation is None or activation in _INJECTIVE_ACTIVATIONS:
-        follows = "No activation follows the addition" if activation is None else f"{activation} is injective"
+    if activation is None or activation.injective:
+        follows = "No activation follows the addition"
+        if activation is not None:
+            follows = f"{activation.label} is injective"
         return Verdict(
             unit,
             "unit",
@@ -202,22 +202,23 @@ def _judge_whole(
         return Verdict(unit, "unit", total.state, sentence, **same)  # type: ignore[arg-type]
     if total.state is State.NOT_RUN:
         return Verdict(unit, "unit", State.NOT_RUN, total.sentence, counts=total.counts)
-    if activation not in ("relu", "relu6"):
+    if not activation.clips:
         sentence = (
-            f"{activation} after the addition may give different sums one image; no such pair was looked for."
+            f"{activation.label} after the addition may give different sums one image; "
+            "no such pair was looked for."
         )
     elif any(found.value is not None for found in depths.values()):
         sentence = (
-            f"No clipped coordinate was seen at these inputs; what {activation} does to others is open."
+            f"No clipped coordinate was seen at these inputs; what {activation.label} does to others is open."
         )
     else:
-        sentence = f"Whether the {_NAMES[activation]} after the addition clips coordinates was not measured."
+        sentence = f"Whether the {activation.display} after the addition clips coordinates was not measured."
     return Verdict(unit, "unit", State.UNDETERMINED, sentence, counts=total.counts)
 
 
 def _flattened(
     unit: str,
-    activation: str,
+    activation: Activation,
     total: Verdict,
     rows: Mapping[str, Mapping[str, Finding]],
     nonnegative: Mapping[str, bool],
@@ -234,8 +235,9 @@ def _flattened(
     # whole percents would call a single coordinate of thousands "0%"
     extent = f" ({100 * shares[0]:.3g} % to {100 * shares[-1]:.3g} % of the coordinates)" if shares else ""
     measured = sum(found.value is not None for found in depths.values())
+    to = "zero" if all(constant.value == 0 for constant in activation.constants or ()) else "a constant"
     sentence = (
-        f"The {_NAMES[activation]} after the addition sets coordinates to zero at {len(clipped)} of "
+        f"The {activation.display} after the addition sets coordinates to {to} at {len(clipped)} of "
         f"{_inputs(measured)}{extent}: a neighbourhood of each such input is flattened onto a hyperplane, and the "
         "whole unit's Jacobian is singular there."
     )
@@ -257,9 +259,6 @@ def _flattened(
             "clipped_depth": clipped[shown],
         },
     )
-
-
-_NAMES = {"relu": "ReLU", "relu6": "ReLU6"}
 
 
 def _kind(sign: Finding) -> str:

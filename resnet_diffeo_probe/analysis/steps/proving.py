@@ -198,7 +198,7 @@ def _prove_unit(
         inputs,
         names,
         rows,
-        activation=unit.activation,
+        activation=unit.activation_record,
         module=module,
         detailed_inputs=detailed,
         seed=settings.seed,

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from resnet_diffeo_probe.bijectivity.branch import Kinked, kinked_steps, norm
+from resnet_diffeo_probe.bijectivity.branch import kinked_steps, norm
 from resnet_diffeo_probe.bijectivity.certificates.certificate_global import segment_bound
 from resnet_diffeo_probe.bijectivity.certificates.lipschitz import curvature_bound, slope_bound
 from resnet_diffeo_probe.jacobian import (
@@ -24,6 +24,7 @@ from resnet_diffeo_probe.jacobian import (
     UnitJacobian,
     smallest_singular_value,
 )
+from resnet_diffeo_probe.jacobian.branch.activations import Pointwise
 
 __all__ = [
     "BranchBounds",
@@ -51,7 +52,7 @@ class BranchBounds:
     after: tuple[float, ...]
     slopes: tuple[float, ...]
     curvatures: tuple[float | None, ...]
-    steps: tuple[Kinked, ...]
+    steps: tuple[Pointwise, ...]
 
     @property
     def jacobian_lipschitz(self) -> float | None:
@@ -74,7 +75,7 @@ def branch_bounds(jacobian: UnitJacobian) -> BranchBounds | None:
         return None
     segments = jacobian.chain.segments
     norms = [segment_bound(segment).upper or 0.0 for segment in segments]
-    slopes = [slope_bound(act, segment.out_shape) for act, segment in zip(steps, segments, strict=False)]
+    slopes = [slope_bound(act) for act in steps]
     if any(slope is None for slope in slopes):
         return None
     known = [float(slope) for slope in slopes if slope is not None]
