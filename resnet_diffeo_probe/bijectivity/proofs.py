@@ -42,7 +42,7 @@ class Proofs:
     """What was proven of a unit.
 
     Attributes:
-        witnesses: at most one for each map, all of them proofs.
+        witnesses: at most one for each map: a proof, or a numerical pair that proves nothing.
         certificate: of the branch's Lipschitz constant, whether it holds or not; None if it was not made.
         findings: input name -> quantity of `PROOF_QUANTITIES` -> finding, for the inputs that were looked at.
         balls: input name -> the certified balls around it, one for each norm.
@@ -115,10 +115,8 @@ def prove(
             row |= dict.fromkeys(PROOF_QUANTITIES, Finding.missing(Status.ERROR, reason))
             continue
 
-        def inverse(x: Tensor = x, name: str = name, known: float | None = known) -> dict[str, Finding]:
-            found = inverse_consistency(
-                jacobian, x, certificate=proofs.certificate, bounds=bounds, sigma_min=known, seed=seed
-            )
+        def inverse(x: Tensor = x, name: str = name) -> dict[str, Finding]:
+            found = inverse_consistency(jacobian, x, certificate=proofs.certificate, bounds=bounds, seed=seed)
             if found.other_preimage is not None:
                 preimages.append((name, x, found.other_preimage))
             return found.findings
@@ -136,11 +134,13 @@ def prove(
         for found in (
             proofs.attempt(
                 "the search for a pair of the sum map",
-                lambda: _sum_witness(unit, jacobian, inputs, names, rows, module, effort, preimages, seed),
+                lambda: _sum_witness(
+                    unit, jacobian, inputs, names, rows, module, effort, preimages, bounds, seed
+                ),
             ),
             proofs.attempt(
                 "the search for a pair of the whole unit",
-                lambda: clipping_witness(unit, jacobian, inputs, names, module=module),
+                lambda: clipping_witness(unit, jacobian, inputs, names, module=module, bounds=bounds),
             )
             if activation in ("relu", "relu6")
             else None,
@@ -159,25 +159,28 @@ def _sum_witness(
     module: nn.Module | None,
     effort: Effort,
     preimages: Sequence[tuple[str, Tensor, Tensor]],
+    bounds: BranchBounds | None,
     seed: int,
 ) -> Witness | None:
     """Return the pair at a fold, with the largest other pair as its `grown`; only where folds were seen."""
     signs = [_sign(rows.get(name, {}).get("sign")) for name in names]
-    folded = fold_witness(unit, jacobian, inputs, signs, names, module=module, effort=effort)
+    folded = fold_witness(unit, jacobian, inputs, signs, names, module=module, effort=effort, bounds=bounds)
     others = [
-        check(unit, "sum", x, other, "twin of an input", module=module).with_about(
-            inputs=[name], nearest_input=name
-        )
+        check(
+            unit, "sum", x, other, "twin of an input", module=module, jacobian=jacobian, bounds=bounds
+        ).with_about(inputs=[name], nearest_input=name)
         for name, x, other in preimages
     ]
     if folded is not None and effort.twins:
         few = slice(0, effort.twins)
-        twin = twin_witness(unit, jacobian, inputs[few], names[few], module=module, seed=seed)
+        twin = twin_witness(unit, jacobian, inputs[few], names[few], module=module, bounds=bounds, seed=seed)
         others += [] if twin is None else [twin]
-    proven = sorted((w for w in others if w.is_proof), key=lambda w: w.relative_distance)
-    if folded is None or not proven:
-        return folded if folded is not None else (proven[-1] if proven else None)
-    largest = proven[-1]
+    found = sorted((w for w in others if w.agrees), key=lambda w: (w.is_proof, w.relative_distance))
+    if folded is None or not found:
+        return folded if folded is not None else (found[-1] if found else None)
+    largest = found[-1]
+    if largest.is_proof != folded.is_proof:
+        return largest if largest.is_proof else folded
     if largest.relative_distance <= folded.about.get("grown_relative_distance", folded.relative_distance):
         return folded
     return replace(folded, grown=largest).with_about(

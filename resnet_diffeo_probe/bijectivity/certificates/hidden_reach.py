@@ -7,7 +7,8 @@ import math
 import torch
 from torch import Tensor
 
-from resnet_diffeo_probe.bijectivity.certificates.error_bound import BranchBounds
+from resnet_diffeo_probe.bijectivity.certificates.absolute import absolute_product
+from resnet_diffeo_probe.bijectivity.certificates.branch_bounds import BranchBounds
 from resnet_diffeo_probe.jacobian import Linearization, UnitJacobian
 from resnet_diffeo_probe.jacobian.branch.block_sparse import SharedBlockMatrix
 
@@ -20,18 +21,6 @@ def row_norms(matrix: SharedBlockMatrix) -> Tensor:
     total = squares.new_zeros(matrix.pixels_out, matrix.channels_out)
     total.index_add_(0, torch.from_numpy(matrix.rows), squares[torch.from_numpy(matrix.ids)])
     return total.sqrt()
-
-
-def absolute_product(matrix: SharedBlockMatrix, weights: Tensor) -> Tensor:
-    """Return |S| w, (P_in, C_in) -> (P_out, C_out)."""
-    total = weights.new_zeros(matrix.pixels_out, matrix.channels_out)
-    sizes = matrix.blocks.abs()
-    ids, cols = torch.from_numpy(matrix.ids), torch.from_numpy(matrix.cols)
-    rows = torch.from_numpy(matrix.rows)
-    for tap in torch.unique(ids).tolist():
-        chosen = ids == tap
-        total.index_add_(0, rows[chosen], weights[cols[chosen]] @ sizes[tap].mT)
-    return total
 
 
 def reaches(jacobian: UnitJacobian, bounds: BranchBounds, p: float) -> tuple[Tensor, ...]:
