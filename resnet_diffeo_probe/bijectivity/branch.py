@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from resnet_diffeo_probe.jacobian import UnitJacobian
+from resnet_diffeo_probe.jacobian.linearized.linearize import PreparedUnit
 
 __all__ = ["Kinked", "is_piecewise_linear", "kinked_steps", "norm", "sum_map"]
 
@@ -30,7 +31,7 @@ class Kinked:
     function: Any
 
 
-def kinked_steps(jacobian: UnitJacobian) -> tuple[Kinked, ...] | None:
+def kinked_steps(jacobian: PreparedUnit) -> tuple[Kinked, ...] | None:
     """Return the non-linear steps of a branch, in order; None if one of them is not pointwise (a norm, a gate)."""
     steps = []
     for stage in jacobian.chain.activations:

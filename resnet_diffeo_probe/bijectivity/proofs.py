@@ -75,7 +75,6 @@ def prove(
     *,
     activation: str | None = None,
     module: nn.Module | None = None,
-    effort: Effort | None = None,
     detailed_inputs: int = 0,
     seed: int = 0,
 ) -> Proofs:
@@ -89,7 +88,6 @@ def prove(
         rows: input name -> quantity -> finding, as measured: `sign` leads the search, `sigma_min` serves if there.
         activation: after the addition.
         module: the user's network in float64 and evaluation mode, for an independent check of every witness.
-        effort: how much to spend on witnesses.
         detailed_inputs: for how many inputs, the first ones, radii and inverse errors are computed.
         seed: of random directions.
 
@@ -98,7 +96,6 @@ def prove(
     """
     if inputs.dtype != torch.float64:
         raise ValueError("proofs are made in float64: convert the unit and its inputs")
-    effort = effort or Effort()
     proofs = Proofs()
     proofs.certificate = proofs.attempt(
         "the Lipschitz bound", lambda: global_certificate(jacobian, x=inputs[:1] if len(names) else None)
@@ -134,9 +131,7 @@ def prove(
         for found in (
             proofs.attempt(
                 "the search for a pair of the sum map",
-                lambda: _sum_witness(
-                    unit, jacobian, inputs, names, rows, module, effort, preimages, bounds, seed
-                ),
+                lambda: _sum_witness(unit, jacobian, inputs, names, rows, module, preimages, bounds, seed),
             ),
             proofs.attempt(
                 "the search for a pair of the whole unit",
@@ -157,12 +152,12 @@ def _sum_witness(
     names: Sequence[str],
     rows: Mapping[str, Mapping[str, Finding]],
     module: nn.Module | None,
-    effort: Effort,
     preimages: Sequence[tuple[str, Tensor, Tensor]],
     bounds: BranchBounds | None,
     seed: int,
 ) -> Witness | None:
     """Return the pair at a fold, with the largest other pair as its `grown`; only where folds were seen."""
+    effort = Effort()
     signs = [_sign(rows.get(name, {}).get("sign")) for name in names]
     folded = fold_witness(unit, jacobian, inputs, signs, names, module=module, effort=effort, bounds=bounds)
     others = [

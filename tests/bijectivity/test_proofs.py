@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from resnet_diffeo_probe.bijectivity import PROOF_QUANTITIES, Proofs, State, Verdict, prove, unit_verdicts
 from resnet_diffeo_probe.bijectivity.certificates.certificate_global import GlobalCertificate
 from resnet_diffeo_probe.bijectivity.certificates.enclosure import Enclosure
-from resnet_diffeo_probe.bijectivity.verdict import network_verdicts
+from resnet_diffeo_probe.bijectivity.network_verdict import network_verdicts
 from resnet_diffeo_probe.bijectivity.witnesses.witness import check
 from resnet_diffeo_probe.finding import Evidence, Finding, Status
 from resnet_diffeo_probe.jacobian import UnitJacobian, determinant

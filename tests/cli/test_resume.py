@@ -132,31 +132,36 @@ def partial_not_applicable(result):
     return len({(r["unit"], r["input"]) for r in result["measurements"] if r["unit"] in names})
 
 
-# a measurement that takes minutes: only a process that is left ends before
-SLOW = """
-import time
+# The sixth measurement lasts for as long as a file is there, which no test takes away: only a run that does not wait
+# for it ends. One that waits is ended by its alarm, with another exit code.
+_ENDLESS = """
+import pathlib, time
 from resnet_diffeo_probe.analysis.measuring import worker
 begin, count = worker.BegunPair, 0
-def slow(*args):
+def endless(*args):
     global count
     count += 1
-    if count > 5:
-        time.sleep(500)
+    while count > 5 and pathlib.Path({gate!r}).exists():
+        time.sleep(0.01)
     return begin(*args)
-worker.BegunPair = slow
+worker.BegunPair = endless
 """
 
 
-def test_two_interrupts_leave_at_once_and_lose_nothing_committed(run, whole, tmp_path):
+def endless(gate):
+    """The statements that make the sixth measurement of a run last while a file is there."""
+    return f"exec({_ENDLESS.format(gate=str(gate))!r}, globals())"
+
+
+def test_two_interrupts_leave_at_once_and_lose_nothing_committed(run, whole, gate, tmp_path):
     out = tmp_path / "out"
-    started = run(before=f"exec({SLOW!r}, globals())")
+    started = run(before=endless(gate[0]))
     until(lambda: committed(out) == 5)
     started.interrupt()
     until(lambda: "finishing what is" in started.screen)
-    before = time.monotonic()
     started.interrupt()
-    assert started.wait() == 130
-    assert time.monotonic() - before < 100
+    assert started.wait() == 130, started.screen
+    assert gate[0].exists(), "it left while a measurement was in progress"
     assert "stopped at once" in started.screen
     assert committed(out) == 5
     assert not (out / "result.json").exists()
@@ -165,9 +170,9 @@ def test_two_interrupts_leave_at_once_and_lose_nothing_committed(run, whole, tmp
     assert canonical(out / "result.json") == whole
 
 
-def test_a_second_run_in_the_folder_of_one_that_works_is_refused(run, tmp_path):
+def test_a_second_run_in_the_folder_of_one_that_works_is_refused(run, gate, tmp_path):
     out = tmp_path / "out"
-    first = run(before=f"exec({SLOW!r}, globals())")
+    first = run(before=endless(gate[0]))
     until(lambda: committed(out) == 5)
     log = (out / "log.txt").read_bytes()
     for words in (["--resume"], ["--overwrite"]):

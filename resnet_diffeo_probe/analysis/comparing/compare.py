@@ -6,9 +6,9 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-import resnet_diffeo_probe
 from resnet_diffeo_probe.analysis.comparing.conditions import conditions, require_comparable
 from resnet_diffeo_probe.analysis.comparing.rows import holm, moved
+from resnet_diffeo_probe.version import __version__
 
 __all__ = ["COMPARISON_VERSION", "DEFINITIONS", "compare"]
 
@@ -62,7 +62,7 @@ def compare(a: Result, b: Result) -> dict[str, Any]:
     measures = _measures(paired, rows_a, rows_b)
     return {
         "comparison_version": COMPARISON_VERSION,
-        "tool": {"name": "diffeo-probe", "version": resnet_diffeo_probe.__version__},
+        "tool": {"name": "diffeo-probe", "version": __version__},
         "a": _about(a),
         "b": _about(b),
         "conditions": conditions(a, b),

@@ -6,16 +6,16 @@ earlier run changes a bit of the result.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import torch
 
-from resnet_diffeo_probe.analysis.measuring.executors import in_this_process
-from resnet_diffeo_probe.analysis.measuring.interrupt import Stop
+from resnet_diffeo_probe.analysis.events import Events, Progress
+from resnet_diffeo_probe.analysis.measuring.execution import Execution
 from resnet_diffeo_probe.analysis.measuring.pair import measure_pair
 from resnet_diffeo_probe.analysis.measuring.sharing import Shared
-from resnet_diffeo_probe.analysis.measuring.tasks import Executor, Task
+from resnet_diffeo_probe.analysis.measuring.tasks import Task
 from resnet_diffeo_probe.analysis.planning.outcome import Outcome
 from resnet_diffeo_probe.analysis.planning.plan import Plan, UnitPlan
 from resnet_diffeo_probe.analysis.store.fingerprint import input_fingerprint
@@ -26,34 +26,9 @@ from resnet_diffeo_probe.inputs import Inputs
 from resnet_diffeo_probe.jacobian.measures.measure import JACOBIAN_QUANTITIES
 from resnet_diffeo_probe.units import Discovery
 
-__all__ = ["Measured", "Progress", "Reuse", "run_plan"]
+__all__ = ["Measured", "Reuse", "run_plan"]
 
 _FAILED = (Status.NOT_RUN, Status.ERROR)
-
-
-@dataclass(frozen=True)
-class Progress:
-    """One unit measured at one input.
-
-    Attributes:
-        unit: its name.
-        input: the input's name.
-        done: measurements of a (unit, input) pair so far.
-        total: pairs planned.
-        sign: the finding, None if it was not asked for.
-        seconds: that the pair took.
-        reused: whether it was measured by an earlier run.
-        problem: why some quantity has no value because something failed, else None.
-    """
-
-    unit: str
-    input: str
-    done: int
-    total: int
-    sign: Finding | None
-    seconds: float
-    reused: bool = False
-    problem: str | None = None
 
 
 @dataclass
@@ -96,11 +71,7 @@ def run_plan(
     discovery: Discovery,
     plan: Plan,
     inputs: Inputs,
-    *,
-    executor: Executor | None = None,
-    store: Store | None = None,
-    stop: Stop | None = None,
-    progress: Callable[[Progress], None] | None = None,
+    execution: Execution | None = None,
 ) -> Measured:
     """Measure every planned unit at every input.
 
@@ -111,18 +82,16 @@ def run_plan(
         discovery: the network, in the dtype of the plan.
         plan: what to measure, prepared.
         inputs: read one at a time.
-        executor: who measures; None: this process, on the CPU in threads.
-        store: begun; what it holds is not measured again, what is measured is committed to it.
-        stop: through which an interrupt is heard of.
-        progress: called after each (unit, input) pair, in the calling thread.
+        execution: who measures, where it is kept, and who hears of it; its store is begun. None: threads of this
+            process, nowhere, nobody.
 
     Raises:
         StoreError: the store cannot be read or written.
         DiffeoProbeError: no worker can be made ready.
     """
-    run = _Run(plan, inputs, store, progress)
-    stop = Stop() if stop is None else stop
-    with executor or in_this_process(discovery, plan) as workers:
+    execution = Execution() if execution is None else execution
+    run, stop = _Run(plan, inputs, execution), execution.stop
+    with execution.executor(discovery, plan) as workers:
         outcomes = workers.run(run.tasks())
         with stop.finishing(workers.stop):
             try:
@@ -131,7 +100,7 @@ def run_plan(
             except KeyboardInterrupt:
                 run.measured.interrupted = True
                 workers.stop()
-                run.progress = None
+                run.events = Events()  # what raised it hears of no more
                 for outcome in outcomes:
                     run.add(outcome)
     run.measured.interrupted |= stop.requested
@@ -142,15 +111,13 @@ def run_plan(
 class _Run:
     """What is left of a plan, and what came of it."""
 
-    def __init__(
-        self, plan: Plan, inputs: Inputs, store: Store | None, progress: Callable[[Progress], None] | None
-    ) -> None:
+    def __init__(self, plan: Plan, inputs: Inputs, execution: Execution) -> None:
         names = [p.unit.name for p in plan.units]
         self.measured = Measured({n: {} for n in names}, {n: {} for n in names}, dict.fromkeys(names, 0.0))
         self._plan = plan
         self._inputs = inputs
-        self._store = store
-        self.progress = progress
+        self._store = execution.store
+        self.events = execution.events
         self._active = [p for p in plan.units if p.not_run is None]
         self._total = len(self._active) * len(inputs)
         self._done = 0
@@ -213,12 +180,11 @@ class _Run:
         measured.nonnegative[outcome.unit][name] = outcome.nonnegative
         measured.seconds[outcome.unit] += outcome.seconds
         self._done += 1
-        if self.progress is not None:
-            failed = (f for f in outcome.findings.values() if f.status in _FAILED)
-            problem = next((f.reason or f.status.value for f in failed), None)
-            sign = outcome.findings.get("sign")
-            place = (outcome.unit, outcome.input, self._done, self._total)
-            self.progress(Progress(*place, sign, outcome.seconds, reused, problem))
+        failed = (f for f in outcome.findings.values() if f.status in _FAILED)
+        problem = next((f.reason or f.status.value for f in failed), None)
+        sign = outcome.findings.get("sign")
+        place = (outcome.unit, outcome.input, self._done, self._total)
+        self.events.measured(Progress(*place, sign, outcome.seconds, reused, problem))
 
 
 def _worth_retrying(kept: Kept, allowed: float) -> bool:

@@ -15,7 +15,6 @@ import cloudpickle
 import torch
 from torch import Tensor, nn
 
-import resnet_diffeo_probe
 from resnet_diffeo_probe.analysis.measuring.worker import Worker
 from resnet_diffeo_probe.analysis.planning.plan import Plan, make_plan, prepared
 from resnet_diffeo_probe.analysis.planning.settings import Settings
@@ -23,6 +22,7 @@ from resnet_diffeo_probe.errors import ConfigurationError, DiffeoProbeError, Loa
 from resnet_diffeo_probe.jacobian.linearized.device import compute_device
 from resnet_diffeo_probe.models import LoadedModel, load
 from resnet_diffeo_probe.units import discover
+from resnet_diffeo_probe.version import __version__
 
 __all__ = ["ModelFile", "ModelInMemory", "Specification", "built", "packed"]
 
@@ -149,7 +149,7 @@ class Specification:
     example: Tensor
     settings: Settings
     units: tuple[str, ...]
-    version: str = resnet_diffeo_probe.__version__
+    version: str = __version__
 
     @classmethod
     def of(cls, model: Model, example: Tensor, plan: Plan) -> Specification:
@@ -174,7 +174,7 @@ class Specification:
         Raises:
             DiffeoProbeError: the model cannot be loaded here, or is another one here than at the parent.
         """
-        self._check(self.version, resnet_diffeo_probe.__version__, "version")
+        self._check(self.version, __version__, "version")
         settings = replace(
             self.settings, workers=threads, max_bytes=self.settings.memory if max_bytes is None else max_bytes
         )

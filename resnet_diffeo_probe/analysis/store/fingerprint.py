@@ -13,9 +13,9 @@ import scipy
 import torch
 from torch import Tensor
 
-import resnet_diffeo_probe
 from resnet_diffeo_probe.analysis.planning.settings import Settings
 from resnet_diffeo_probe.units import Discovery
+from resnet_diffeo_probe.version import __version__
 
 __all__ = ["Conditions", "conditions_of", "input_fingerprint"]
 
@@ -66,7 +66,7 @@ def conditions_of(discovery: Discovery, settings: Settings) -> Conditions:
     return Conditions(
         model=_network_fingerprint(discovery),
         settings=json.dumps(given, sort_keys=True, default=str),
-        version=f"diffeo-probe {resnet_diffeo_probe.__version__} ({libraries})",
+        version=f"diffeo-probe {__version__} ({libraries})",
     )
 
 

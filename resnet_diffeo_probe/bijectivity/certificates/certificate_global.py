@@ -17,7 +17,7 @@ from resnet_diffeo_probe.bijectivity.branch import kinked_steps, norm
 from resnet_diffeo_probe.bijectivity.certificates.lipschitz import slope_bound
 from resnet_diffeo_probe.bijectivity.certificates.operator_norm import NormBound, norm_bound
 from resnet_diffeo_probe.jacobian import Linearization, UnitJacobian
-from resnet_diffeo_probe.jacobian.branch.chain import Segment
+from resnet_diffeo_probe.jacobian.branch.segments import Segment
 
 __all__ = ["GlobalCertificate", "LayerBound", "global_certificate", "jacobian_norm"]
 

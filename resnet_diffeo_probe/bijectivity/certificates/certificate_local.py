@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from resnet_diffeo_probe.bijectivity.certificates.classical import last_holding, units_below
 from resnet_diffeo_probe.bijectivity.certificates.error_bound import BranchBounds
 from resnet_diffeo_probe.bijectivity.certificates.hidden_reach import kink_radii, reaches
 from resnet_diffeo_probe.bijectivity.certificates.lipschitz import slope_range
@@ -112,7 +113,7 @@ def _piecewise(
     # one more than may change: the first that must not
     nearest, order = torch.topk(radii, min(count + 1, radii.numel()), largest=False, sorted=True)
     edges = [*nearest.tolist(), math.inf]
-    every = _units(lin, bounds, order[:count])
+    every = _units(lin, _boxes(lin, bounds)).at(order[:count])
     best, tried = 0, min(_FIRST_UNITS, count)
     while True:  # K costs most: it is made larger only while all of it is certified
         units = every.first(tried)
@@ -123,10 +124,7 @@ def _piecewise(
         tried = min(4 * tried, count)
     classical = None
     if sigma_min is not None and len(bounds.steps) == 1:
-        m, width = 0, units.high - units.low
-        while m < tried and _change(effects, gradients, width, m + 1) < sigma_min:
-            m += 1
-        classical = edges[m]
+        classical = edges[units_below(effects, gradients, units.high - units.low, sigma_min)]
     radius = edges[best]
     limited = (
         "the criterion" if best < count else "the number of units allowed" if count < finite else "nothing"
@@ -148,33 +146,27 @@ def _largest(matrix: Tensor, units: Uncertain) -> int:
         return robustness(matrix[:m, :m], units.low[:m], units.high[:m]) < 1
 
     count = units.cuts.numel()
-    if holds(count):
-        return count
-    low, high = 0, count
-    while high - low > 1:
-        middle = (low + high) // 2
-        low, high = (middle, high) if holds(middle) else (low, middle)
-    return low
+    return count if holds(count) else last_holding(holds, 0, count)
 
 
-def _change(effects: Tensor, gradients: Tensor, width: Tensor, m: int) -> float:
-    """Return the bound ‖L_U‖ · max|Δ| · ‖R_U‖ of ‖ΔJ‖ that uses norms alone."""
-    squares = [float(torch.linalg.eigvalsh(gram[:m, :m])[-1]) for gram in (effects, gradients)]
-    return float(width[:m].max()) * math.sqrt(max(squares[0], 0.0) * max(squares[1], 0.0))
-
-
-def _units(lin: Linearization, bounds: BranchBounds, order: Tensor) -> Uncertain:
-    """Return the hidden units at these positions of the concatenated layers, with the box of their slopes."""
-    cuts, indices, low, high = [], [], [], []
-    for j, (act, slope) in enumerate(zip(bounds.steps, lin.derivatives, strict=True), 1):
+def _boxes(lin: Linearization, bounds: BranchBounds) -> list[tuple[Tensor, Tensor]]:
+    """Return how far the slopes of every piecewise linear activation may fall and rise."""
+    boxes = []
+    for act, slope in zip(bounds.steps, lin.derivatives, strict=True):
         slopes = slope_range(act, tuple(slope.shape[1:]))
         if slopes is None:
             raise ValueError(f"{act.name} is not piecewise linear")
-        cuts.append(torch.full((slope.numel(),), j))
-        indices.append(torch.arange(slope.numel()))
-        low.append((slopes[0] - slope).reshape(-1))
-        high.append((slopes[1] - slope).reshape(-1))
-    return Uncertain(*(torch.cat(parts)[order] for parts in (cuts, indices, low, high)))
+        boxes.append((slopes[0] - slope, slopes[1] - slope))
+    return boxes
+
+
+def _units(lin: Linearization, boxes: list[tuple[Tensor, Tensor]]) -> Uncertain:
+    """Return every hidden unit, layer after layer, with the box of its slope."""
+    sizes = [z.numel() for z in lin.pre_activations]
+    cuts = torch.cat([torch.full((size,), j) for j, size in enumerate(sizes, 1)])
+    indices = torch.cat([torch.arange(size) for size in sizes])
+    low, high = (torch.cat([end.reshape(-1) for end in ends]) for ends in zip(*boxes, strict=True))
+    return Uncertain(cuts, indices, low, high)
 
 
 def _smooth(
@@ -208,8 +200,6 @@ def _smooth(
             "weaker: Lipschitz constant of the Jacobian against its smallest singular value",
             f"more than {max_units} smooth hidden units",
         )
-    cuts = torch.cat([torch.full((z.numel(),), j) for j, z in enumerate(lin.pre_activations, 1)])
-    indices = torch.cat([torch.arange(z.numel()) for z in lin.pre_activations])
     rates, caps = [], []
     for act, curvature, slope, rho, bound in zip(
         bounds.steps, bounds.curvatures, lin.derivatives, reach, bounds.slopes, strict=True
@@ -217,9 +207,10 @@ def _smooth(
         if act.piecewise_linear:
             raise ValueError("branches that mix smooth and piecewise linear activations are not certified")
         rates.append((float(curvature or 0.0) * rho).reshape(-1))
-        caps.append((bound + slope.abs()).reshape(-1))
-    rate, cap = torch.cat(rates), torch.cat(caps)
-    matrix, _, _ = feedback(factorization, Uncertain(cuts, indices, -cap, cap))
+        caps.append(bound + slope.abs())
+    units = _units(lin, [(-cap, cap) for cap in caps])
+    rate, cap = torch.cat(rates), units.high
+    matrix, _, _ = feedback(factorization, units)
 
     def holds(radius: float) -> bool:
         half = torch.minimum(rate * radius, cap)

@@ -9,8 +9,9 @@ from torch import Tensor
 
 from resnet_diffeo_probe.bijectivity.certificates.absolute import absolute_product
 from resnet_diffeo_probe.bijectivity.certificates.branch_bounds import BranchBounds
-from resnet_diffeo_probe.jacobian import Linearization, UnitJacobian
+from resnet_diffeo_probe.jacobian import Linearization
 from resnet_diffeo_probe.jacobian.branch.block_sparse import SharedBlockMatrix
+from resnet_diffeo_probe.jacobian.linearized.linearize import PreparedUnit
 
 __all__ = ["kink_radii", "reaches", "row_norms"]
 
@@ -23,7 +24,7 @@ def row_norms(matrix: SharedBlockMatrix) -> Tensor:
     return total.sqrt()
 
 
-def reaches(jacobian: UnitJacobian, bounds: BranchBounds, p: float) -> tuple[Tensor, ...]:
+def reaches(jacobian: PreparedUnit, bounds: BranchBounds, p: float) -> tuple[Tensor, ...]:
     """Return, for each activation, ρ with |z_k(x') − z_k(x)| ≤ ρ_k ‖x' − x‖_p.
 
     The first layer's are the dual norms of its rows, exact. Later layers' use Lipschitz constants in between (p = 2) or

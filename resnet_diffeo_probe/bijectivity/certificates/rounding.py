@@ -21,9 +21,10 @@ from resnet_diffeo_probe.bijectivity.branch import norm
 from resnet_diffeo_probe.bijectivity.certificates.absolute import absolute_product, longest_row
 from resnet_diffeo_probe.bijectivity.certificates.lipschitz import slope_bound
 from resnet_diffeo_probe.errors import UnsupportedUnitError
-from resnet_diffeo_probe.jacobian import Linearization, UnitJacobian
+from resnet_diffeo_probe.jacobian import Linearization
 from resnet_diffeo_probe.jacobian.branch.activations import activation
 from resnet_diffeo_probe.jacobian.branch.operators import linear_operator
+from resnet_diffeo_probe.jacobian.linearized.linearize import PreparedUnit
 
 __all__ = ["ForwardError", "forward_error", "size", "sum_error"]
 
@@ -64,7 +65,7 @@ class _UnknownError(Exception):
     """The rounding of an operation is not known."""
 
 
-def forward_error(jacobian: UnitJacobian, x: Tensor) -> ForwardError | None:
+def forward_error(jacobian: PreparedUnit, x: Tensor) -> ForwardError | None:
     """Bound the rounding of F(x), and of the pre-activations on the way.
 
     Args:

@@ -39,6 +39,10 @@ class Uncertain:
     low: Tensor
     high: Tensor
 
+    def at(self, order: Tensor) -> Uncertain:
+        """Return those at these positions, in this order."""
+        return Uncertain(self.cuts[order], self.indices[order], self.low[order], self.high[order])
+
     def first(self, m: int) -> Uncertain:
         """Return the first m of them."""
         return Uncertain(self.cuts[:m], self.indices[:m], self.low[:m], self.high[:m])

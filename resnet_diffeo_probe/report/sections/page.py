@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from resnet_diffeo_probe.analysis.result.step_names import sections_in_order
 from resnet_diffeo_probe.references import CALIBRATION_NOTE
 from resnet_diffeo_probe.report.sections.attribution import Attribution, attribution_of
 from resnet_diffeo_probe.report.sections.criteria import Criterion, criteria_for
@@ -28,7 +29,14 @@ from resnet_diffeo_probe.report.text.quantities import DENSITY, INVERSE, Quantit
 from resnet_diffeo_probe.report.text.states import MAPS, STATES, State
 from resnet_diffeo_probe.report.text.units import Unit, Verdict, network_verdicts, units_of, worst
 
-__all__ = ["Page", "page_of"]
+__all__ = ["SECTIONS", "Page", "page_of"]
+
+#: The ids of the sections of the page, in order: those of the steps after the measuring stand among the others.
+SECTIONS = sections_in_order(
+    ("verdict", "overview", "units", "depth", "details", "criteria", "methods", "provenance")
+)
+# Templates that are called otherwise than the section that they make.
+_TEMPLATES = {"units": "unit_table.html.j2", "where": "spatial.html.j2"}
 
 #: The quantities of the unit table, each a column where the result has it.
 _COLUMNS = (DENSITY, "sigma_min", "critical_step", "residual_ratio", "clipped_fraction")
@@ -43,6 +51,7 @@ class Page:
     """Everything that the templates print; they decide nothing but layout."""
 
     result: Mapping[str, Any]
+    sections: list[str]
     title: str
     units: list[Unit]
     analysed: int
@@ -76,6 +85,7 @@ def page_of(result: Mapping[str, Any]) -> Page:
     most_inputs = max(10, _MOST_CELLS // max(1, sum(len(unit.rows) for unit in units)))
     return Page(
         result=result,
+        sections=[_TEMPLATES.get(section, f"{section}.html.j2") for section in SECTIONS],
         title=visible(result["model"]["file"]),
         units=units,
         analysed=sum(unit.record["status"] in ("complete", "partial") for unit in units),

@@ -5,6 +5,7 @@ import pickle
 from hypothesis import given
 from hypothesis import strategies as st
 
+from resnet_diffeo_probe.analysis.measuring.execution import Execution
 from resnet_diffeo_probe.analysis.measuring.executors import InThreads
 from resnet_diffeo_probe.analysis.measuring.first_look import as_inputs
 from resnet_diffeo_probe.analysis.measuring.run import run_plan
@@ -71,7 +72,7 @@ def test_a_run_holds_equal_words_once():
     discovery = discover(seeded(lambda: Net(Block(2), Block(2))).double(), images(1).double())
     plan = prepared(make_plan(discovery, Settings(measures=("sign", "logabsdet"), workers=1)))
     batch = as_inputs(images(4))
-    rows = run_plan(discovery, plan, batch, executor=Apart(discovery, plan)).rows
+    rows = run_plan(discovery, plan, batch, Execution(executor=Apart)).rows
     findings = [pair for by_input in rows.values() for row in by_input.values() for pair in row.items()]
     assert len(findings) == 16
     for words in ([quantity for quantity, _ in findings], [found.dtype for _, found in findings]):

@@ -20,6 +20,7 @@ from resnet_diffeo_probe.errors import ConfigurationError
 from resnet_diffeo_probe.finding import Evidence, Finding, Status
 from resnet_diffeo_probe.report.text.units import units_of
 from resnet_diffeo_probe.units import discover
+from tests.analysis.executed import executed
 from tests.analysis.networks import Block, Net, Wider, images, seeded
 
 
@@ -46,7 +47,7 @@ def test_too_many_numbers_are_refused_with_how_many_inputs_would_do(monkeypatch)
     monkeypatch.setattr(result_size, "available_memory", lambda: 70_000.0)
     measured = []
     with pytest.raises(ConfigurationError, match="more than the free memory") as refused:
-        analyze(build(), x, settings, progress=measured.append)
+        analyze(build(), x, settings, execution=executed(measured=measured.append))
     assert measured == []
     fits = int(refused.value.fix.split()[1].rstrip(","))
     assert 0 < fits < 40
