@@ -16,6 +16,8 @@ from resnet_diffeo_probe.bijectivity.certificates.certificate_global import (
 )
 from resnet_diffeo_probe.bijectivity.certificates.certificate_local import LocalCertificate, local_certificate
 from resnet_diffeo_probe.bijectivity.certificates.error_bound import BranchBounds, branch_bounds
+from resnet_diffeo_probe.bijectivity.certificates.inverse_bound import inverse_bound
+from resnet_diffeo_probe.bijectivity.certificates.rounding import forward_error
 from resnet_diffeo_probe.bijectivity.inverse.inverse_consistency import (
     INVERSE_QUANTITIES,
     inverse_consistency,
@@ -85,7 +87,7 @@ def prove(
         jacobian: of that unit.
         inputs: (N, *shape) float64, the unit's inputs.
         names: of the inputs.
-        rows: input name -> quantity -> finding, as measured: `sign` leads the search, `sigma_min` serves if there.
+        rows: input name -> quantity -> finding, as measured: `sign` leads the search.
         activation: after the addition.
         module: the user's network in float64 and evaluation mode, for an independent check of every witness.
         detailed_inputs: for how many inputs, the first ones, radii and inverse errors are computed.
@@ -104,8 +106,6 @@ def prove(
     preimages: list[tuple[str, Tensor, Tensor]] = []
     for index, name in enumerate(names[:detailed_inputs]):
         x = inputs[index : index + 1]
-        sigma = rows.get(name, {}).get("sigma_min")
-        known = None if sigma is None or sigma.value is None else float(sigma.value)
         row = proofs.findings.setdefault(name, {})
         if not bool(torch.isfinite(x).all() & torch.isfinite(jacobian.at(x).branch_output).all()):
             reason = "the unit's input, or what its branch makes of it, holds NaN or infinity"
@@ -121,7 +121,7 @@ def prove(
         row |= proofs.attempt(f"the inverse at {name}", inverse) or _lost(INVERSE_QUANTITIES)
         balls = proofs.attempt(
             f"the radius at {name}",
-            lambda x=x, known=known: _balls(jacobian, x, bounds, known),  # type: ignore[misc]
+            lambda x=x: _balls(jacobian, x, bounds),  # type: ignore[misc]
         )
         if balls:
             proofs.balls[name] = balls
@@ -195,13 +195,16 @@ def _lost(quantities: Sequence[str]) -> dict[str, Finding]:
     return dict.fromkeys(quantities, Finding.missing(Status.ERROR, "it failed; see the notes of the unit"))
 
 
-def _balls(
-    jacobian: UnitJacobian, x: Tensor, bounds: BranchBounds | None, sigma_min: float | None
-) -> tuple[LocalCertificate, ...]:
+def _balls(jacobian: UnitJacobian, x: Tensor, bounds: BranchBounds | None) -> tuple[LocalCertificate, ...]:
     if bounds is None:
         return ()
     factorization = jacobian.at(x).factorize(keep=True)
-    return tuple(local_certificate(factorization, bounds, p=p, sigma_min=sigma_min) for p in (2, math.inf))
+    forward = forward_error(jacobian, x)
+    inverse = None if forward is None else inverse_bound(factorization, bounds, forward)
+    lower = None if inverse is None else inverse.sigma_min
+    return tuple(
+        local_certificate(factorization, bounds, p=p, sigma_min=lower, inverse=inverse) for p in (2, math.inf)
+    )
 
 
 def _radii(balls: tuple[LocalCertificate, ...] | None, bounded: bool) -> dict[str, Finding]:

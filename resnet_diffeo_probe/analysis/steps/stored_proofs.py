@@ -61,7 +61,10 @@ def proofs_content(proofs: Proofs) -> Content:
                 for name, row in proofs.findings.items()
             },
             "balls": {
-                name: [[b.p, b.radius, b.classical_radius, b.units, b.criterion, b.limited_by] for b in balls]
+                name: [
+                    [b.p, b.radius, b.classical_radius, b.units, b.criterion, b.limited_by, b.failure]
+                    for b in balls
+                ]
                 for name, balls in proofs.balls.items()
             },
         },

@@ -117,20 +117,22 @@ def inverse_bound(
     rounding = jacobian_rounding(lin, bounds, forward)
     if not math.isfinite(rounding) or not bool(torch.isfinite(lin.x).all()):
         return NOTHING
-    if lin.dimension <= _DENSE:
-        return _formed(lin, rounding)
     if factorization.sign == 0:
         return NOTHING
+    if lin.dimension <= _DENSE:
+        return _formed(factorization, rounding)
     return _by_vectors(factorization, rounding, seed)
 
 
-def _formed(lin: Linearization, rounding: float) -> InverseBound:
+def _formed(factorization: JacobianFactorization, rounding: float) -> InverseBound:
     """Form J from the branch's own derivatives, and its inverse."""
+    lin = factorization.linearization
     n = lin.dimension
     eye = torch.eye(n, dtype=lin.x.dtype, device=lin.x.device)
     J = lin.apply_transpose_by_autograd(eye.reshape(n, *lin.x.shape[1:])).reshape(n, n).double().cpu()
-    X, info = torch.linalg.inv_ex(J)
-    if int(info) or not bool(torch.isfinite(X).all()):
+    # the inverse that solves use
+    X = factorization.solve(eye.reshape(n, *lin.x.shape[1:])).reshape(n, n).mT.double().cpu()
+    if not bool(torch.isfinite(X).all()):
         return NOTHING
     size = float(gram_bound(X[None])[0])
     eps = float(torch.finfo(torch.float64).eps)
