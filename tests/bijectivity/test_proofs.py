@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from torch import Tensor, nn
 
 from resnet_diffeo_probe.bijectivity import PROOF_QUANTITIES, Proofs, State, Verdict, prove, unit_verdicts
 from resnet_diffeo_probe.bijectivity.certificates.certificate_global import GlobalCertificate
+from resnet_diffeo_probe.bijectivity.certificates.enclosure import Enclosure
 from resnet_diffeo_probe.bijectivity.network_verdict import network_verdicts
 from resnet_diffeo_probe.bijectivity.witnesses.witness import check
 from resnet_diffeo_probe.finding import Evidence, Finding, Status
@@ -131,7 +133,9 @@ def witness_of(x2: float) -> Any:
 
         forward = sum_map
 
-    return check(Folded(), "sum", torch.ones(1, 1).double(), torch.full((1, 1), x2).double(), "fold")
+    found = check(Folded(), "sum", torch.ones(1, 1).double(), torch.full((1, 1), x2).double(), "fold")
+    # what a factorisation would say of |x|: J = ±1, no kink within 1
+    return replace(found, enclosure=Enclosure(2e-15, 1.0, 1e-15, 1e-15, 1.0, 0.0, 0.0, 1.0, 0.0))
 
 
 def verdict_with(kinds: str, witnesses: Any = (), upper: float | None = None) -> Verdict:
@@ -153,6 +157,10 @@ def test_a_pair_alone_is_a_proof_and_a_failed_one_is_nothing() -> None:
     good, bad = witness_of(-1.0), witness_of(-1.1)
     assert good.is_proof
     assert not bad.is_proof
+    # without what a proof rests on it is a numerical pair, and so it is where a point would have to move too far
+    assert not replace(good, enclosure=None).is_proof
+    for radius in (None, 1.5):
+        assert not replace(good, enclosure=replace(good.enclosure, radius=radius)).is_proof
     for kinds in ("++", "--", ""):
         assert verdict_with(kinds, (good,)).state is State.NOT_INJECTIVE_PROVEN
         assert verdict_with(kinds, (bad,)) == verdict_with(kinds)
