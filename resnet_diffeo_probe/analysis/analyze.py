@@ -34,6 +34,7 @@ from resnet_diffeo_probe.analysis.steps.step import Context, take_steps
 from resnet_diffeo_probe.analysis.store.fingerprint import conditions_of
 from resnet_diffeo_probe.analysis.store.kept_steps import StepReuse
 from resnet_diffeo_probe.bijectivity import Verdict, Witness, network_verdicts, unit_verdicts
+from resnet_diffeo_probe.bijectivity.continuity import continuity_of
 from resnet_diffeo_probe.bijectivity.witnesses.pixel_pair import PixelPair
 from resnet_diffeo_probe.bijectivity.witnesses.pixel_pair import save as save_pixels
 from resnet_diffeo_probe.bijectivity.witnesses.witness import save
@@ -162,5 +163,6 @@ def _verdicts(context: Context) -> tuple[Verdict, ...]:
             nonnegative=measured.nonnegative[name],
             witnesses=proofs[name].witnesses if name in proofs else (),
             certificate=proofs[name].certificate if name in proofs else None,
+            continuity=continuity_of(unit_plan.unit.branch),
         )
     return (*verdicts, *network_verdicts(verdicts))

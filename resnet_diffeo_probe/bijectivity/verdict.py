@@ -19,6 +19,7 @@ from collections.abc import Mapping, Sequence
 
 from resnet_diffeo_probe.activations import Activation, as_record
 from resnet_diffeo_probe.bijectivity.certificates.certificate_global import GlobalCertificate
+from resnet_diffeo_probe.bijectivity.continuity import Continuity
 from resnet_diffeo_probe.bijectivity.proven import with_certificate, with_witness
 from resnet_diffeo_probe.bijectivity.state import State, Verdict
 from resnet_diffeo_probe.bijectivity.witnesses.witness import Witness
@@ -26,6 +27,8 @@ from resnet_diffeo_probe.finding import Finding, Status
 
 __all__ = ["State", "Verdict", "unit_verdicts", "violating_share_upper"]
 
+#: The premise of invariance of domain, as proofs name it.
+CONTINUOUS = "the sum map is continuous: every operation of the branch is on the list of continuous ones"
 #: A clipped coordinate must lie this far below zero, relative to the largest one, for the rounding of a forward pass
 #: in this arithmetic not to matter.
 CLIPPED_DEPTH = {"float64": 1e-9, "float32": 1e-3}
@@ -49,6 +52,7 @@ def unit_verdicts(
     nonnegative: Mapping[str, bool],
     witnesses: Sequence[Witness] = (),
     certificate: GlobalCertificate | None = None,
+    continuity: Continuity,
 ) -> tuple[Verdict, Verdict]:
     """Judge the sum map and the whole unit.
 
@@ -62,6 +66,8 @@ def unit_verdicts(
         nonnegative: input name -> whether the unit's input has no negative coordinate there.
         witnesses: pairs found for this unit; only those that are proofs count.
         certificate: of the branch's Lipschitz constant, whether it holds or not.
+        continuity: of the sum map. Invariance of domain is about continuous maps: without it signs and clipped
+            coordinates prove nothing, pairs of points still do.
 
     Returns:
         The verdicts on `"sum"` and `"unit"`.
@@ -72,14 +78,18 @@ def unit_verdicts(
             Verdict(unit, "unit", State.NOT_APPLICABLE, not_applicable),
         )
     proofs = {found.map: found for found in witnesses if found.is_proof and found.unit == unit}
-    total = _judge_sum(unit, not_run, rows, nonnegative)
+    total = _judge_sum(unit, not_run, rows, nonnegative, continuity)
     total = with_certificate(with_witness(total, proofs.get("sum")), certificate)
-    whole = _judge_whole(unit, as_record(activation), total, rows, nonnegative)
+    whole = _judge_whole(unit, as_record(activation), total, rows, nonnegative, continuity)
     return total, with_witness(whole, proofs.get("unit"))
 
 
 def _judge_sum(
-    unit: str, not_run: str | None, rows: Mapping[str, Mapping[str, Finding]], nonnegative: Mapping[str, bool]
+    unit: str,
+    not_run: str | None,
+    rows: Mapping[str, Mapping[str, Finding]],
+    nonnegative: Mapping[str, bool],
+    continuity: Continuity,
 ) -> Verdict:
     signs = {name: row["sign"] for name, row in rows.items() if "sign" in row}
     kinds = {name: _kind(finding) for name, finding in signs.items()}
@@ -91,6 +101,15 @@ def _judge_sum(
         reason = not_run or first or "the sign of the determinant was not measured"
         return Verdict(unit, "sum", State.NOT_RUN, f"Not run: {reason}.", counts=counts)
     if counts["positive"] and counts["negative"]:
+        if not continuity.established:
+            sentence = (
+                f"The determinant is positive at {_inputs(counts['positive'])} and negative at {counts['negative']}, "
+                "which would prove of a continuous map that it folds. That this one is continuous is not established: "
+                f"{continuity.broken_by}.{_rest(counts)}"
+            )
+            return Verdict(
+                unit, "sum", State.UNDETERMINED, sentence, arithmetic=_arithmetic(rows), counts=counts
+            )
         return _opposite_signs(unit, rows, kinds, counts, nonnegative)
     if not certain:
         sentence = (
@@ -162,6 +181,11 @@ def _opposite_signs(
             "inputs": pair,
             "signs": [1, -1],
             "sign_margins": [_margin(rows[name]) for name in pair],
+            "premises": [
+                CONTINUOUS,
+                "both signs are certain: each margin is below 1, and neither input lies on a kink",
+                "the two inputs lie in one connected open set",
+            ],
         },
     )
 
@@ -172,13 +196,21 @@ def _judge_whole(
     total: Verdict,
     rows: Mapping[str, Mapping[str, Finding]],
     nonnegative: Mapping[str, bool],
+    continuity: Continuity,
 ) -> Verdict:
     depths = {name: found for name, row in rows.items() if (found := row.get("clipped_depth")) is not None}
     clipped = {
         name: float(found.value) for name, found in depths.items() if _is_clipped(found) and found.value
     }
     if activation is not None and activation.continuous and activation.clips and clipped:
-        return _flattened(unit, activation, total, rows, nonnegative, clipped, depths)
+        if continuity.established:
+            return _flattened(unit, activation, total, rows, nonnegative, clipped, depths)
+        sentence = (
+            f"The {activation.display} after the addition clips coordinates at {_inputs(len(clipped))}, which would "
+            f"flatten a neighbourhood under a continuous sum. That this one is continuous is not established: "
+            f"{continuity.broken_by}."
+        )
+        return Verdict(unit, "unit", State.UNDETERMINED, sentence, counts=total.counts)
     same = {
         "domain": total.domain,
         "arithmetic": total.arithmetic,
@@ -257,6 +289,10 @@ def _flattened(
             "proof": "an open set is mapped into a hyperplane (invariance of domain)",
             "inputs": [shown],
             "clipped_depth": clipped[shown],
+            "premises": [
+                CONTINUOUS,
+                "the coordinate lies below zero by more than the rounding of its forward pass",
+            ],
         },
     )
 

@@ -11,10 +11,13 @@ from torch import Tensor, nn
 
 from resnet_diffeo_probe.bijectivity import State, unit_verdicts
 from resnet_diffeo_probe.bijectivity.certificates.certificate_global import global_certificate
+from resnet_diffeo_probe.bijectivity.continuity import Continuity
 from resnet_diffeo_probe.finding import Finding, Status
 from resnet_diffeo_probe.jacobian import UnitJacobian
 from resnet_diffeo_probe.jacobian.measures.measure import activation_measures
 from resnet_diffeo_probe.units import ResidualUnit, discover
+
+CONTINUOUS = Continuity(("add", "relu"))
 
 
 class Residual(nn.Module):
@@ -164,7 +167,13 @@ def test_only_injective_activations_hand_the_verdict_on(
         torch.testing.assert_close(unit(x), after.double()(unit.sum_map(x)))
     rows = {"x": {"sign": Finding(1.0)}}
     total, whole = unit_verdicts(
-        unit.name, activation=record, not_applicable=None, not_run=None, rows=rows, nonnegative={}
+        unit.name,
+        activation=record,
+        not_applicable=None,
+        not_run=None,
+        rows=rows,
+        nonnegative={},
+        continuity=CONTINUOUS,
     )
     assert total.state is State.NO_VIOLATION_FOUND
     assert whole.state is (State.NO_VIOLATION_FOUND if injective else State.UNDETERMINED)
@@ -191,7 +200,13 @@ def test_whatever_clips_is_seen_to_clip(after: nn.Module, display: str) -> None:
     assert found["clipped_depth"].value > 0.1
     rows = {"x": {"sign": Finding(1.0), **found}}
     whole = unit_verdicts(
-        unit.name, activation=record, not_applicable=None, not_run=None, rows=rows, nonnegative={}
+        unit.name,
+        activation=record,
+        not_applicable=None,
+        not_run=None,
+        rows=rows,
+        nonnegative={},
+        continuity=CONTINUOUS,
     )[1]
     assert whole.state is State.NOT_INJECTIVE_PROVEN
     assert f"The {display} after the addition" in whole.sentence
@@ -201,7 +216,13 @@ def test_a_jump_after_the_addition_proves_nothing_by_clipping() -> None:
     record = unit_of(nn.Tanh(), nn.Threshold(0.1, 20)).activation_record
     rows = {"x": {"sign": Finding(1.0), "clipped_depth": Finding(0.5)}}
     whole = unit_verdicts(
-        "u", activation=record, not_applicable=None, not_run=None, rows=rows, nonnegative={}
+        "u",
+        activation=record,
+        not_applicable=None,
+        not_run=None,
+        rows=rows,
+        nonnegative={},
+        continuity=CONTINUOUS,
     )[1]
     assert whole.state is State.UNDETERMINED
 

@@ -13,11 +13,14 @@ from torch import Tensor, nn
 from resnet_diffeo_probe.bijectivity import PROOF_QUANTITIES, Proofs, State, Verdict, prove, unit_verdicts
 from resnet_diffeo_probe.bijectivity.certificates.certificate_global import GlobalCertificate
 from resnet_diffeo_probe.bijectivity.certificates.enclosure import Enclosure
+from resnet_diffeo_probe.bijectivity.continuity import Continuity
 from resnet_diffeo_probe.bijectivity.network_verdict import network_verdicts
 from resnet_diffeo_probe.bijectivity.witnesses.witness import check
 from resnet_diffeo_probe.finding import Evidence, Finding, Status
 from resnet_diffeo_probe.jacobian import UnitJacobian, determinant
 from resnet_diffeo_probe.units import discover
+
+CONTINUOUS = Continuity(("add", "relu"))
 
 
 def rows_at(jacobian: UnitJacobian, inputs: Tensor) -> tuple[list[str], dict[str, dict[str, Finding]]]:
@@ -35,6 +38,7 @@ def judge(unit: Any, rows: Any, proofs: Proofs, activation: str | None = None) -
         not_run=None,
         rows=rows,
         nonnegative={},
+        continuity=CONTINUOUS,
         witnesses=proofs.witnesses,
         certificate=proofs.certificate,
     )
@@ -148,6 +152,7 @@ def verdict_with(kinds: str, witnesses: Any = (), upper: float | None = None) ->
         not_run=None if kinds else "nothing was measured",
         rows=rows,
         nonnegative={},
+        continuity=CONTINUOUS,
         witnesses=witnesses,
         certificate=certificate,
     )[0]
@@ -175,6 +180,7 @@ def test_a_pair_alone_is_a_proof_and_a_failed_one_is_nothing() -> None:
         not_run="x",
         rows={},
         nonnegative={},
+        continuity=CONTINUOUS,
         witnesses=(good,),
     )
     assert other[0].state is State.NOT_RUN  # a pair of one unit proves nothing about another
