@@ -40,6 +40,7 @@ class Family:
             ever given numbers of type int or float but NaN, tuples of such, None, words and truth values.
         parameters: in torch's order.
         also: other names of the same function; those of in-place variants need not be listed.
+        called: another function that its module calls instead.
         module: its class in `torch.nn`, which names it for people.
         spelled: the function in methods of tensors, where torch has no function of that name.
         examples: arguments over which the tests hold what `describe` says.
@@ -49,6 +50,7 @@ class Family:
     describe: Callable[..., Activation | None]
     parameters: tuple[Parameter, ...] = ()
     also: tuple[str, ...] = ()
+    called: tuple[str, ...] = ()
     module: str | None = None
     spelled: Callable[..., Any] | None = None
     examples: tuple[tuple[Any, ...], ...] = ((),)

@@ -152,7 +152,7 @@ _SLOPES = ((), (0.0,), (0.3,), (-1.7,), (1.0,), (2.5,), (-0.1,), (1,))
 
 FAMILIES = (
     Family("relu", _relu, module="ReLU"),
-    Family("relu6", lambda: _clamp(0.0, 6.0), module="ReLU6"),
+    Family("relu6", lambda: _clamp(0.0, 6.0), called=("hardtanh",), module="ReLU6"),
     Family(
         "leaky_relu",
         _leaky,

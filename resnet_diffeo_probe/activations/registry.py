@@ -38,7 +38,7 @@ def bound(spelling: str, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | N
     """
     found = family(spelling)
     if found is None:
-        return Activation(spelling, tuple(args), spelling, spelling)
+        return Activation(spelling, (), spelling, spelling)
     return found.bind(args, kwargs)
 
 
@@ -52,6 +52,6 @@ def as_record(activation: Activation | str | None) -> Activation | None:
 
 
 def spellings(name: str) -> tuple[str, ...]:
-    """Return the names by which torch may call a function, the given one first; in-place variants end with `_`."""
+    """Return the names by which torch may call a function, the given one first, without those of in-place variants."""
     found = family(name)
-    return (name,) if found is None else tuple(dict.fromkeys((name, found.name, *found.also)))
+    return (name,) if found is None else tuple(dict.fromkeys((name, found.name, *found.also, *found.called)))

@@ -221,7 +221,7 @@ class TestWholeUnit:
         assert whole.violating_share_upper_95 == total.violating_share_upper_95
         assert whole.counts == total.counts
 
-    @pytest.mark.parametrize("activation", ["gelu", "silu", "leaky_relu(0.0)"])
+    @pytest.mark.parametrize("activation", ["gelu", "silu", "mish", "leaky_relu(0.0)"])
     def test_other_activations_are_left_open_in_words_of_their_own(self, activation):
         whole = judge(rows_of("++"), activation=activation)[1]
         assert whole.state is State.UNDETERMINED
