@@ -16,7 +16,7 @@ __all__ = ["FAMILIES"]
 
 _INF = math.inf
 # What float32 can resolve of a number of size one; a jump below this is rounding.
-_FLOAT32 = 2.0**-24
+_FLOAT64 = 2.0**-53
 # A constant that torch keeps in float32 is wrong by so much at most.
 _KEPT_IN_FLOAT32 = 1.0000001
 
@@ -87,9 +87,9 @@ def _softplus(beta: Any, threshold: Any) -> Activation | None:
     if not is_number(beta) or not is_number(threshold) or beta == 0 or abs(threshold) > 700:
         return None
     jump = math.log1p(math.exp(-threshold))
-    if threshold > 0 and jump <= _FLOAT32 * threshold:
+    if threshold > 0 and jump <= _FLOAT64 * threshold:
         source = (
-            "f' = 1/(1 + exp(−βz)), f'' = β f'(1 − f'); its jump at the threshold is below float32's rounding"
+            "f' = 1/(1 + exp(−βz)), f'' = β f'(1 − f'); its jump at the threshold is below float64's rounding"
         )
         return _smooth((0.0, 1.0), abs(beta) / 4, injective=True, source=source)
     return Activation(

@@ -21,65 +21,20 @@ import torch
 from torch import Tensor, fx
 
 from resnet_diffeo_probe.activations import bound, family
+from resnet_diffeo_probe.bijectivity.operations import (
+    CONSTANT,
+    CONTINUOUS,
+    NONNEGATIVE,
+    POSITIVE,
+    REGULARISED,
+    SMOOTH,
+    WITH_INDICES,
+)
 from resnet_diffeo_probe.units.graph import functional
 from resnet_diffeo_probe.units.graph.values import spelling
 from resnet_diffeo_probe.units.subgraph import attribute
 
-__all__ = ["Continuity", "continuity_of"]
-
-_LINEAR = (
-    "add sub rsub neg mean sum cumsum linear conv1d conv2d conv3d conv_transpose1d conv_transpose2d conv_transpose3d "
-    "avg_pool1d avg_pool2d avg_pool3d adaptive_avg_pool1d adaptive_avg_pool2d adaptive_avg_pool3d interpolate upsample "
-    "upsample_nearest upsample_bilinear pad constant_pad_nd fft ifft rfft irfft diff trace"
-)
-_MULTILINEAR = (
-    "mul matmul mm bmm mv dot addmm addmv baddbmm addbmm einsum tensordot bilinear outer addcmul lerp square prod "
-    "cumprod scaled_dot_product_attention"
-)
-_LAYOUT = (
-    "reshape view flatten unflatten permute transpose movedim squeeze unsqueeze expand expand_as repeat "
-    "repeat_interleave contiguous clone cat stack split split_with_sizes chunk unbind tensor_split narrow select "
-    "index_select getitem roll flip tril triu pixel_shuffle pixel_unshuffle channel_shuffle fold unfold t T mT H real "
-    "imag diagonal diag diag_embed setitem write_through copied as_strided swapaxes ravel rot90 view_as reshape_as "
-    "broadcast_to atleast_1d atleast_2d atleast_3d identity alias"
-)
-# kinks perhaps, jumps never; of max, min, sort, topk and the like the values are continuous, the indices are not
-_ELEMENTWISE = (
-    "abs maximum minimum fmax fmin max min amax amin sort topk kthvalue median logsumexp softmax log_softmax exp expm1 "
-    "sin cos tanh sigmoid erf atan arctan sinh cosh asinh arcsinh clamp_min clamp_max clip hypot "
-    "max_pool1d max_pool2d max_pool3d adaptive_max_pool1d adaptive_max_pool2d adaptive_max_pool3d logaddexp "
-    "cummax cummin relu softmin var std"
-)
-_CONTINUOUS = frozenset(f"{_LINEAR} {_MULTILINEAR} {_LAYOUT} {_ELEMENTWISE}".split())
-# continuous because a positive number is added below the root
-_REGULARISED = {
-    "batch_norm": 7,
-    "layer_norm": 4,
-    "group_norm": 4,
-    "instance_norm": 7,
-    "rms_norm": 3,
-}
-_WITH_INDICES = frozenset(["max", "min", "sort", "topk", "kthvalue", "median", "cummax", "cummin"])
-# what looks at no value of its operand
-_CONSTANT = frozenset(
-    {
-        *(
-            "zeros_like",
-            "ones_like",
-            "full_like",
-            "empty_like",
-            "new_zeros",
-            "new_ones",
-            "new_full",
-            "arange",
-        ),
-        *("size", "shape", "dim", "numel", "ndimension", "batch_size"),
-    }
-)
-_NONNEGATIVE = frozenset(
-    ("relu", "relu6", "abs", "square", "norm", "vector_norm", "linalg_vector_norm", "sqrt", "hypot")
-)
-_POSITIVE = frozenset(["sigmoid", "exp", "softplus", "softmax", "cosh"])
+__all__ = ["Continuity", "bending_operations", "continuity_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +79,25 @@ def continuity_of(*maps: fx.GraphModule | None) -> Continuity:
     return Continuity(tuple(sorted(names)))
 
 
+def bending_operations(branch: fx.GraphModule) -> tuple[str, ...]:
+    """Return the operations of a branch that may have a kink or a jump, by name, sorted.
+
+    Args:
+        branch: a flat functional graph of one placeholder.
+    """
+    walk, found = _Walk(branch), set()
+    for node in branch.graph.nodes:
+        if node.op != "call_function" or not walk.depends(node):
+            continue
+        name = spelling(node.target)
+        known = family(name)
+        record = None if known is None else bound(name, node.args[1:], node.kwargs)
+        smooth = record.kinks == () if record is not None else name in SMOOTH or name in REGULARISED
+        if not smooth:
+            found.add(name)
+    return tuple(sorted(found))
+
+
 class _Walk:
     """The operations of one graph, with what they depend on."""
 
@@ -138,7 +112,7 @@ class _Walk:
             if node.op == "placeholder":
                 found = True
             elif node.op == "call_function" and (
-                spelling(node.target) in _CONSTANT or node.target is functional.batch_size  # type: ignore[arg-type]
+                spelling(node.target) in CONSTANT or node.target is functional.batch_size  # type: ignore[arg-type]
             ):
                 found = False
             else:
@@ -155,8 +129,8 @@ class _Walk:
             # slopes or bounds that are tensors bend it elsewhere in each channel, and make no jump
             bent = known.name in ("prelu", "clamp", "clamp_min", "clamp_max") and not record.known
             return None if record.continuous or bent else f"{name} may jump"
-        if name in _REGULARISED:
-            eps = _argument(node, _REGULARISED[name], "eps")
+        if name in REGULARISED:
+            eps = _argument(node, REGULARISED[name], "eps")
             return (
                 None
                 if isinstance(eps, (int, float)) and eps > 0
@@ -167,7 +141,7 @@ class _Walk:
             return special(node)
         if name == "getitem":
             return self._doubt_index(node)
-        if name in _CONTINUOUS:
+        if name in CONTINUOUS:
             others = [a for a in node.all_input_nodes if self.depends(a)]
             integers = any(not _is_floating(a) for a in others)
             return f"{name} of integers computed from the input" if integers else None
@@ -178,7 +152,7 @@ class _Walk:
         if isinstance(whole, fx.Node) and whole.meta.get("shape") is None:
             # one result of several
             name = spelling(whole.target) if whole.op == "call_function" else ""  # type: ignore[arg-type]
-            if name in _WITH_INDICES and index != 0:
+            if name in WITH_INDICES and index != 0:
                 return f"the indices of {name} jump"
             return None
         if any(self.depends(n) for n in _tensors(index)):
@@ -266,10 +240,10 @@ class _Walk:
         if node.op != "call_function":
             return None
         name = spelling(node.target)  # type: ignore[arg-type]
-        if name in _POSITIVE:
+        if name in POSITIVE:
             # above zero at every point is what continuity needs, though not by a fixed amount
             return 5e-324
-        if name in _NONNEGATIVE or name == "var":
+        if name in NONNEGATIVE or name == "var":
             return 0.0
         args = node.args
         if (

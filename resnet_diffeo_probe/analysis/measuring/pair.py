@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -20,6 +21,7 @@ from resnet_diffeo_probe.analysis.planning.plan import Plan, UnitPlan
 from resnet_diffeo_probe.analysis.planning.quantities import DETAILED
 from resnet_diffeo_probe.bijectivity import PROOF_QUANTITIES
 from resnet_diffeo_probe.bijectivity.inverse.inverse_consistency import inverse_consistency
+from resnet_diffeo_probe.bijectivity.kinks import kink_doubt
 from resnet_diffeo_probe.finding import Finding, Status
 from resnet_diffeo_probe.jacobian import Determinant, UnitJacobian, measure
 from resnet_diffeo_probe.jacobian.linearized.linearize import Linearization
@@ -148,8 +150,25 @@ class BegunPair:
             linearized=self.linearized,
             factorized=factorized,
         )
+        self._doubt_sign(found)
         if wanted := _CHEAP_INVERSES & set(self._quantities):
             found |= _inverse(unit_plan.jacobian, x, wanted)
+
+    def _doubt_sign(self, found: dict[str, Finding]) -> None:
+        """Call a sign one-sided where the input may lie on a kink that no stage counts."""
+        sign, lin, jacobian = found.get("sign"), self.linearized, self._eliminated
+        if sign is None or sign.status is not Status.OK or lin is None or jacobian is None:
+            return
+        try:
+            doubt = kink_doubt(jacobian, lin, seed=self._settings.seed)
+        except Exception as error:  # what cannot be checked is not certain
+            doubt = (
+                f"whether the input lies on a kink could not be checked ({type(error).__name__}: {error})"[
+                    :300
+                ]
+            )
+        if doubt is not None:
+            found["sign"] = replace(sign, status=Status.ON_KINK, reason=doubt)
 
 
 def _inverse(jacobian: UnitJacobian, x: Tensor, wanted: frozenset[str]) -> dict[str, Finding]:

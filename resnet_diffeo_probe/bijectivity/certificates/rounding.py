@@ -141,6 +141,9 @@ class _Walk:
             "divide": "div",
             "negative": "neg",
         }.get(name, name)
+        direct = [a for a in (*node.args, *node.kwargs.values()) if isinstance(a, fx.Node)]
+        if len(set(direct)) != len(node.all_input_nodes):  # tensors within a list, as those that are joined
+            raise _UnknownError
         args = [self._values[a] if isinstance(a, fx.Node) else a for a in node.args]
         kwargs = {k: self._values[a] if isinstance(a, fx.Node) else a for k, a in node.kwargs.items()}
         plain = [a.value if isinstance(a, _Value) else a for a in args]

@@ -51,13 +51,20 @@ class Pointwise:
             (gradient,) = torch.autograd.grad(self.function(z).sum(), z)
         return gradient
 
-    def on_kink(self, z: Tensor) -> Tensor:
-        """Return where `z` is, within rounding of how it was computed, on a kink (boolean, in its shape)."""
+    def on_kink(self, z: Tensor, error: Tensor | None = None) -> Tensor:
+        """Return where `z` is, within rounding of how it was computed, on a kink (boolean, in its shape).
+
+        Args:
+            z: (1, C, *spatial) the pre-activations.
+            error: bounds of their rounding, where these are known, in the same shape.
+        """
         found = torch.zeros_like(z, dtype=torch.bool)
         if not z.numel():
             return found
         # a pre-activation is a sum of terms about as large as the largest pre-activation
-        tolerance = 64 * torch.finfo(z.dtype).eps * float(z.abs().max())
+        tolerance: float | Tensor = 64 * torch.finfo(z.dtype).eps * float(z.abs().max())
+        if error is not None:
+            tolerance = error.to(z).clamp_min(float(tolerance))
         for kink in self.kinks:
             found |= (z - kink).abs() <= tolerance
         return found

@@ -105,9 +105,9 @@ class PointwiseStage:
         """Return activation and diagonal."""
         return StageDerivative(self.activation.function(h), self.activation.derivative(h))
 
-    def on_kink(self, h: Tensor) -> Tensor:
-        """As the activation."""
-        return self.activation.on_kink(h)
+    def on_kink(self, h: Tensor, error: Tensor | None = None) -> Tensor:
+        """As the activation; with the errors of h where they are known."""
+        return self.activation.on_kink(h, error)
 
 
 class _Smooth:

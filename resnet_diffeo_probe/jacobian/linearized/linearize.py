@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import Protocol
@@ -11,6 +12,7 @@ import torch
 from torch import Tensor, fx
 
 from resnet_diffeo_probe.jacobian.branch.segments import BranchChain, Segment
+from resnet_diffeo_probe.jacobian.branch.stages import PointwiseStage
 from resnet_diffeo_probe.jacobian.elimination.block_system import factor_entries
 from resnet_diffeo_probe.jacobian.elimination.layout import CyclicProduct, Layout
 from resnet_diffeo_probe.jacobian.elimination.reduction import ReducedMatrix
@@ -139,7 +141,25 @@ class Linearization:
         Dead channels, and coordinates behind activations that are flat here, stay where they are: they do not count.
         """
         stages = self.parent.chain.activations
-        on_kink = [act.on_kink(z) for z, act in zip(self.pre_activations, stages, strict=True)]
+        return self._moved([act.on_kink(z) for z, act in zip(self.pre_activations, stages, strict=True)])
+
+    def kinks_within(self, errors: Sequence[Tensor]) -> int:
+        """Return the same where each pre-activation is known to within an error of its own.
+
+        Args:
+            errors: for each pointwise stage, (1, C, *spatial).
+        """
+        stages = self.parent.chain.activations
+        return self._moved(
+            [
+                act.on_kink(z, error) if isinstance(act, PointwiseStage) else act.on_kink(z)
+                for z, act, error in zip(self.pre_activations, stages, errors, strict=True)
+            ]
+        )
+
+    def _moved(self, on_kink: Sequence[Tensor]) -> int:
+        """Count the coordinates on a kink that some input moves."""
+        stages = self.parent.chain.activations
         last = max((j for j, found in enumerate(on_kink) if bool(found.any())), default=-1)
         total = self.kinked
         live: Tensor | None = None  # which coordinates an input moves, None for all
