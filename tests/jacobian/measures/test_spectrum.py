@@ -167,6 +167,26 @@ def test_without_pivots_a_large_jacobian_has_no_smallest_singular_value_and_a_sm
     assert (unknown.value, unknown.status) == (None, Status.UNDETERMINED)
 
 
+def test_values_say_the_arithmetic_they_come_from(unit_of: Callable[..., Any], method: str) -> None:
+    generator = torch.Generator().manual_seed(3)
+    J_F = torch.randn(12, 12, generator=generator) / 4 - 0.5 * torch.eye(12)
+    for dtype in (torch.float32, torch.float64):
+        unit = unit_of([(F.linear, (J_F.to(dtype),), {})], (12,))
+        lin = UnitJacobian(unit).at(torch.ones(12, dtype=dtype))
+        eigenvalues = spectrum.leftmost_real_eigenvalues(lin)
+        found = [
+            spectrum.largest_singular_value(lin),
+            spectrum.smallest_singular_value(lin, determinant(lin).factorization),
+            eigenvalues.leftmost,
+            eigenvalues.critical_step,
+        ]
+        names = {f.dtype for f in found if f.value is not None}
+        assert names == {str(dtype).removeprefix("torch.")}
+        # a residual of a matrix that is not normal is no error of an eigenvalue
+        assert eigenvalues.leftmost.error is None
+        assert eigenvalues.critical_step.error is None
+
+
 def test_a_contradicted_sign_is_undetermined() -> None:
     sign = Finding(1, dtype="float64")
     assert cross_checked(sign, Finding(2)).value == 1
