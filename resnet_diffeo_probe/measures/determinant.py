@@ -23,7 +23,7 @@ __all__ = [
 #: log|det| divided by the dimension: the one quantity that the report derives from a stored one.
 DENSITY = "logabsdet_per_dimension"
 
-_FUNCTION = "resnet_diffeo_probe.jacobian.measures.determinant:determinant_measures"
+_FUNCTION = "resnet_diffeo_probe.jacobian.measures.determinant_measures:determinant_measures"
 
 ORIENTATION = Criterion(
     key="sign",

@@ -217,6 +217,7 @@ def test_inspect_lists_units_and_measures_nothing(typed):
     assert "note: " in outcome.stderr
 
 
+@pytest.mark.slow
 def test_one_interrupt_saves_what_was_measured(tmp_path):
     """Ctrl-C as a terminal sends it, once the first line of progress is there."""
     words = ["analyze", DEMO.model, "--inputs", DEMO.inputs, "--budget", "standard", "--workers", "1",
@@ -263,6 +264,7 @@ def test_a_reader_that_has_had_enough_is_no_error():
     assert done.returncode == 0
 
 
+@pytest.mark.slow
 def test_the_demo_goes_the_whole_way(tmp_path):
     done = command("demo", cwd=tmp_path)
     assert done.returncode == 0, done.stderr

@@ -82,6 +82,7 @@ def test_ten_kills_at_random_moments_and_the_result_of_a_run_that_nothing_happen
     assert canonical(out / "result.json") == whole
 
 
+@pytest.mark.slow
 def test_an_interrupt_writes_what_there_is_and_the_run_goes_on_later(run, whole, gate, tmp_path):
     out = tmp_path / "out"
     started = run(before=gate[1](20))
@@ -153,6 +154,7 @@ def endless(gate):
     return f"exec({_ENDLESS.format(gate=str(gate))!r}, globals())"
 
 
+@pytest.mark.slow
 def test_two_interrupts_leave_at_once_and_lose_nothing_committed(run, whole, gate, tmp_path):
     out = tmp_path / "out"
     started = run(before=endless(gate[0]))
@@ -170,6 +172,7 @@ def test_two_interrupts_leave_at_once_and_lose_nothing_committed(run, whole, gat
     assert canonical(out / "result.json") == whole
 
 
+@pytest.mark.slow
 def test_a_second_run_in_the_folder_of_one_that_works_is_refused(run, gate, tmp_path):
     out = tmp_path / "out"
     first = run(before=endless(gate[0]))
@@ -191,6 +194,7 @@ FULL = "import resource, signal; signal.signal(signal.SIGXFSZ, signal.SIG_IGN); 
 )
 
 
+@pytest.mark.slow
 def test_a_full_disk_ends_the_run_with_a_clear_error_and_keeps_the_rows(run, whole, tmp_path):
     out = tmp_path / "out"
     started = run(before=FULL)
@@ -206,6 +210,7 @@ def test_a_full_disk_ends_the_run_with_a_clear_error_and_keeps_the_rows(run, who
     assert canonical(out / "result.json") == whole
 
 
+@pytest.mark.slow
 def test_what_is_stale_says_why_and_what_is_not_is_reused(run, whole, inputs, tmp_path):
     out = tmp_path / "out"
     # three units of that name; the one that has no determinant says so wherever it is
@@ -227,6 +232,7 @@ def test_what_is_stale_says_why_and_what_is_not_is_reused(run, whole, inputs, tm
     assert f"{UNITS} measured again because the input of that name is another one now" in last.screen
 
 
+@pytest.mark.slow
 def test_run_toml_makes_the_same_run_again(server, run, whole, tmp_path):
     assert run().wait() == 0
     options = tomllib.loads((tmp_path / "out" / "run.toml").read_text(encoding="utf-8"))

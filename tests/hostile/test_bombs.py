@@ -211,6 +211,7 @@ def told(tmp_path_factory):
     return {name: rest for name, *rest in found}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("target", "name"), BOMBS)
 def test_bomb(told, target, name):
     outcome, seconds, peak = told[f"{target}-{name}"]

@@ -42,6 +42,7 @@ def told(tmp_path_factory):
     return {line["target"]: line for line in lines}, run
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("target", CASES)
 def test_damaged_files(target, told):
     cases, least = CASES[target]
@@ -111,6 +112,7 @@ def seeds():
         sys.path.remove(str(SESSION.parent))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("target", COMMANDS)
 def test_the_real_command_ends_without_a_traceback(target, seeds, tmp_path):
     """As a user meets them: an exit code of the list, a message, and nothing of the file's own on the terminal."""

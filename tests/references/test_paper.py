@@ -117,6 +117,7 @@ def test_shown_seed_is_the_median_one():
         assert below == (len(least) - 1) // 2
 
 
+@pytest.mark.slow
 def test_page_stands_alone(pictures):
     made, study, depths = pictures
     result = make_result(("reliable",), {"reliable": study}, depths, [])
@@ -144,6 +145,7 @@ def test_the_same_figure_has_the_same_bytes(pictures):
     assert again.source == pictures[0][3].source
 
 
+@pytest.mark.slow
 def test_report_is_written_from_what_lies_in_the_folder(pictures, tmp_path, monkeypatch):
     made, study, depths = pictures
     (tmp_path / "depths.json").write_text(json.dumps({"rows": depths}))

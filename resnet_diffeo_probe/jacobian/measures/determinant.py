@@ -10,20 +10,15 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
 from resnet_diffeo_probe.finding import Evidence, Finding, Status
 from resnet_diffeo_probe.jacobian.elimination.rows import factorize, factorize_and_solve_transpose
 from resnet_diffeo_probe.jacobian.linearized.factorization import JacobianFactorization
 from resnet_diffeo_probe.jacobian.linearized.linearize import Linearization
 from resnet_diffeo_probe.jacobian.measures.check import Check, checked, probes_of, right_hand_sides
-from resnet_diffeo_probe.jacobian.measures.estimated import NO_SIGN, estimated_logabsdet
 from resnet_diffeo_probe.jacobian.measures.exact_zero import why_singular
 
-if TYPE_CHECKING:
-    from resnet_diffeo_probe.jacobian.measures.site import Site
-
-__all__ = ["Determinant", "concluded", "determinant", "determinant_measures"]
+__all__ = ["Determinant", "concluded", "determinant"]
 
 #: Half of the interval of log|det|, relative to max(1, |log|det||), from which on it is said how wide it is.
 _WIDE = 1e-6
@@ -47,25 +42,6 @@ class Determinant:
     logabsdet: Finding
     margin: Finding
     factorization: JacobianFactorization | None
-
-
-def determinant_measures(site: Site) -> dict[str, Finding]:
-    """Return `sign`, `logabsdet` and `sign_margin`; without an elimination an estimate of log|det|, and no sign.
-
-    Args:
-        site: the unit at an input.
-    """
-    det = site.determinant
-    if det is not None:
-        return {"sign": det.sign, "logabsdet": det.logabsdet, "sign_margin": det.margin}
-    reason = site.too_large or "nothing was eliminated"
-    found = {
-        "sign": Finding.missing(Status.NOT_RUN, f"{reason}; {NO_SIGN}"),
-        "sign_margin": Finding.missing(Status.NOT_RUN, reason),
-    }
-    if "logabsdet" in site.wanted:
-        found["logabsdet"] = estimated_logabsdet(site.lin, reason, max_bytes=site.max_bytes, seed=site.seed)
-    return found
 
 
 def determinant(lin: Linearization, *, seed: int = 0, keep: bool = True) -> Determinant:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -30,12 +29,10 @@ from resnet_diffeo_probe.jacobian.estimators.work import (
 )
 from resnet_diffeo_probe.jacobian.linearized.linearize import Linearization
 from resnet_diffeo_probe.jacobian.measures.by_products import measures_by_products
+from resnet_diffeo_probe.jacobian.measures.site import Site
 from resnet_diffeo_probe.jacobian.measures.spectrum import LeftmostEigenvalues, Vector, leftmost_by_products
 from resnet_diffeo_probe.measures.record.measure import Of
 from resnet_diffeo_probe.measures.registry import MEASURES
-
-if TYPE_CHECKING:
-    from resnet_diffeo_probe.jacobian.measures.site import Site
 
 __all__ = [
     "NO_SIGN",

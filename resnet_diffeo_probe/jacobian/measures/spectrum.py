@@ -8,7 +8,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -19,9 +18,7 @@ from torch import Tensor
 from resnet_diffeo_probe.finding import Evidence, Finding, Status
 from resnet_diffeo_probe.jacobian.linearized.factorization import JacobianFactorization
 from resnet_diffeo_probe.jacobian.linearized.linearize import Linearization
-
-if TYPE_CHECKING:
-    from resnet_diffeo_probe.jacobian.measures.site import Site
+from resnet_diffeo_probe.jacobian.measures.site import Site
 
 __all__ = [
     "LeftmostEigenvalues",
