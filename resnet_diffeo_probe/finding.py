@@ -38,7 +38,9 @@ class IntervalKind(StrEnum):
     """What an interval claims of the true value, weakest first."""
 
     TOLERANCE = "tolerance"  # holds every value within a tolerance of rounding: a rule of thumb
-    CONFIDENCE = "confidence"  # holds it with a probability of at least 95 %, over the random vectors of an estimate
+    CONFIDENCE = (
+        "confidence"  # holds it with a probability of at least 95 % over the random vectors of an estimate
+    )
     ROUNDING = "rounding"  # rounding left it inside, except with a probability below 1e-8 over random vectors
     PROVEN = "proven"  # holds it
 

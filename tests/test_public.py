@@ -1,4 +1,4 @@
-"""What a user may import: this list, each with a docstring. Everything else may move without notice (docs/policy.md)."""
+"""What a user may import: this list, each with a docstring; all else may move without notice (docs/policy.md)."""
 
 from __future__ import annotations
 
