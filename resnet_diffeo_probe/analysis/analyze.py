@@ -34,12 +34,12 @@ from resnet_diffeo_probe.analysis.steps.step import Context, take_steps
 from resnet_diffeo_probe.analysis.store.fingerprint import conditions_of
 from resnet_diffeo_probe.analysis.store.kept_steps import StepReuse
 from resnet_diffeo_probe.bijectivity import Verdict, Witness, network_verdicts, unit_verdicts
+from resnet_diffeo_probe.bijectivity.continuity import continuity_of
 from resnet_diffeo_probe.bijectivity.witnesses.pixel_pair import PixelPair
 from resnet_diffeo_probe.bijectivity.witnesses.pixel_pair import save as save_pixels
 from resnet_diffeo_probe.bijectivity.witnesses.witness import save
 from resnet_diffeo_probe.inputs import Inputs, accuracy
 from resnet_diffeo_probe.models import LoadedModel
-from resnet_diffeo_probe.units import ResidualUnit
 
 __all__ = ["Analysis", "analyze"]
 
@@ -156,25 +156,13 @@ def _verdicts(context: Context) -> tuple[Verdict, ...]:
         name = unit_plan.unit.name
         verdicts += unit_verdicts(
             name,
-            activation=_activation(unit_plan.unit),
+            activation=unit_plan.unit.activation_record,
             not_applicable=unit_plan.not_applicable,
             not_run=unit_plan.not_run,
             rows=measured.rows[name],
             nonnegative=measured.nonnegative[name],
             witnesses=proofs[name].witnesses if name in proofs else (),
             certificate=proofs[name].certificate if name in proofs else None,
+            continuity=continuity_of(unit_plan.unit.branch),
         )
     return (*verdicts, *network_verdicts(verdicts))
-
-
-def _activation(unit: ResidualUnit) -> str | None:
-    """Return the activation's name, with its parameters where these make it another function than the name says."""
-    if unit.activation is None or unit.activation_map is None:
-        return unit.activation
-    for node in unit.activation_map.graph.nodes:
-        if node.op == "call_function":
-            numbers = [v for v in (*node.args[1:], *node.kwargs.values()) if type(v) in (int, float)]
-            # leaky_relu with slope 0 or below, or elu with such an alpha, is not injective
-            if unit.activation in ("leaky_relu", "elu", "celu") and any(v <= 0 for v in numbers):
-                return f"{unit.activation}({', '.join(map(str, numbers))})"
-    return unit.activation

@@ -5,9 +5,10 @@ Brouwer 1912), so its local degree is the same everywhere; where g is differenti
 sign det J. Opposite signs at two points therefore prove that g is not injective on any connected open set that holds
 both. One sign alone proves nothing: a reflection has det J < 0 everywhere and is a bijection.
 
-Whole unit a(g(x)) with a ReLU after the addition. If g_i(x) < 0 at some x, a neighbourhood of x is mapped into the
-hyperplane y_i = 0, so the image of that neighbourhood is not open and a∘g is not injective there. This is the remark of
-section 3.3 of 'Residual Networks as Flows of Diffeomorphisms' as a proof.
+Whole unit a(g(x)) with a continuous a that is constant on an interval, as a ReLU is below zero. If g_i(x) lies inside
+it at some x, a neighbourhood of x is mapped into the hyperplane y_i = a(g_i(x)), so the image of that neighbourhood is
+not open and a∘g is not injective there. This is the remark of section 3.3 of 'Residual Networks as Flows of
+Diffeomorphisms' as a proof.
 """
 
 from __future__ import annotations
@@ -16,7 +17,9 @@ import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
+from resnet_diffeo_probe.activations import Activation, as_record
 from resnet_diffeo_probe.bijectivity.certificates.certificate_global import GlobalCertificate
+from resnet_diffeo_probe.bijectivity.continuity import Continuity
 from resnet_diffeo_probe.bijectivity.proven import with_certificate, with_witness
 from resnet_diffeo_probe.bijectivity.state import State, Verdict
 from resnet_diffeo_probe.bijectivity.witnesses.witness import Witness
@@ -24,14 +27,11 @@ from resnet_diffeo_probe.finding import Finding, Status
 
 __all__ = ["State", "Verdict", "unit_verdicts", "violating_share_upper"]
 
+#: The premise of invariance of domain, as proofs name it.
+CONTINUOUS = "the sum map is continuous: every operation of the branch is on the list of continuous ones"
 #: A clipped coordinate must lie this far below zero, relative to the largest one, for the rounding of a forward pass
 #: in this arithmetic not to matter.
 CLIPPED_DEPTH = {"float64": 1e-9, "float32": 1e-3}
-
-# Activations that are injective: after them a unit is injective exactly where its sum map is.
-_INJECTIVE_ACTIVATIONS = frozenset(
-    {"leaky_relu", "elu", "selu", "celu", "tanh", "sigmoid", "softplus", "softsign"}
-)
 
 
 def violating_share_upper(inputs: int) -> float:
@@ -45,25 +45,29 @@ def violating_share_upper(inputs: int) -> float:
 def unit_verdicts(
     unit: str,
     *,
-    activation: str | None,
+    activation: Activation | str | None,
     not_applicable: str | None,
     not_run: str | None,
     rows: Mapping[str, Mapping[str, Finding]],
     nonnegative: Mapping[str, bool],
     witnesses: Sequence[Witness] = (),
     certificate: GlobalCertificate | None = None,
+    continuity: Continuity,
 ) -> tuple[Verdict, Verdict]:
     """Judge the sum map and the whole unit.
 
     Args:
         unit: its name.
-        activation: after the addition, None if there is none.
+        activation: what is known of the one after the addition, None if there is none; a name stands for torch's own
+            defaults.
         not_applicable: why the unit cannot be a bijection's candidate (it changes the dimension), else None.
         not_run: why nothing was measured, else None.
         rows: input name -> quantity -> finding.
         nonnegative: input name -> whether the unit's input has no negative coordinate there.
         witnesses: pairs found for this unit; only those that are proofs count.
         certificate: of the branch's Lipschitz constant, whether it holds or not.
+        continuity: of the sum map. Invariance of domain is about continuous maps: without it signs and clipped
+            coordinates prove nothing, pairs of points still do.
 
     Returns:
         The verdicts on `"sum"` and `"unit"`.
@@ -74,14 +78,18 @@ def unit_verdicts(
             Verdict(unit, "unit", State.NOT_APPLICABLE, not_applicable),
         )
     proofs = {found.map: found for found in witnesses if found.is_proof and found.unit == unit}
-    total = _judge_sum(unit, not_run, rows, nonnegative)
+    total = _judge_sum(unit, not_run, rows, nonnegative, continuity)
     total = with_certificate(with_witness(total, proofs.get("sum")), certificate)
-    whole = _judge_whole(unit, activation, total, rows, nonnegative)
+    whole = _judge_whole(unit, as_record(activation), total, rows, nonnegative, continuity)
     return total, with_witness(whole, proofs.get("unit"))
 
 
 def _judge_sum(
-    unit: str, not_run: str | None, rows: Mapping[str, Mapping[str, Finding]], nonnegative: Mapping[str, bool]
+    unit: str,
+    not_run: str | None,
+    rows: Mapping[str, Mapping[str, Finding]],
+    nonnegative: Mapping[str, bool],
+    continuity: Continuity,
 ) -> Verdict:
     signs = {name: row["sign"] for name, row in rows.items() if "sign" in row}
     kinds = {name: _kind(finding) for name, finding in signs.items()}
@@ -93,6 +101,15 @@ def _judge_sum(
         reason = not_run or first or "the sign of the determinant was not measured"
         return Verdict(unit, "sum", State.NOT_RUN, f"Not run: {reason}.", counts=counts)
     if counts["positive"] and counts["negative"]:
+        if not continuity.established:
+            sentence = (
+                f"The determinant is positive at {_inputs(counts['positive'])} and negative at {counts['negative']}, "
+                "which would prove of a continuous map that it folds. That this one is continuous is not established: "
+                f"{continuity.broken_by}.{_rest(counts)}"
+            )
+            return Verdict(
+                unit, "sum", State.UNDETERMINED, sentence, arithmetic=_arithmetic(rows), counts=counts
+            )
         return _opposite_signs(unit, rows, kinds, counts, nonnegative)
     if not certain:
         sentence = (
@@ -164,31 +181,46 @@ def _opposite_signs(
             "inputs": pair,
             "signs": [1, -1],
             "sign_margins": [_margin(rows[name]) for name in pair],
+            "premises": [
+                CONTINUOUS,
+                "both signs are certain: each margin is below 1, and neither input lies on a kink",
+                "the two inputs lie in one connected open set",
+            ],
         },
     )
 
 
 def _judge_whole(
     unit: str,
-    activation: str | None,
+    activation: Activation | None,
     total: Verdict,
     rows: Mapping[str, Mapping[str, Finding]],
     nonnegative: Mapping[str, bool],
+    continuity: Continuity,
 ) -> Verdict:
     depths = {name: found for name, row in rows.items() if (found := row.get("clipped_depth")) is not None}
     clipped = {
         name: float(found.value) for name, found in depths.items() if _is_clipped(found) and found.value
     }
-    if activation in ("relu", "relu6") and clipped:
-        return _flattened(unit, activation, total, rows, nonnegative, clipped, depths)
+    if activation is not None and activation.continuous and activation.clips and clipped:
+        if continuity.established:
+            return _flattened(unit, activation, total, rows, nonnegative, clipped, depths)
+        sentence = (
+            f"The {activation.display} after the addition clips coordinates at {_inputs(len(clipped))}, which would "
+            f"flatten a neighbourhood under a continuous sum. That this one is continuous is not established: "
+            f"{continuity.broken_by}."
+        )
+        return Verdict(unit, "unit", State.UNDETERMINED, sentence, counts=total.counts)
     same = {
         "domain": total.domain,
         "arithmetic": total.arithmetic,
         "counts": total.counts,
         "evidence": total.evidence,
     }
-    if activation is None or activation in _INJECTIVE_ACTIVATIONS:
-        follows = "No activation follows the addition" if activation is None else f"{activation} is injective"
+    if activation is None or activation.injective:
+        follows = "No activation follows the addition"
+        if activation is not None:
+            follows = f"{activation.label} is injective"
         return Verdict(
             unit,
             "unit",
@@ -202,22 +234,23 @@ def _judge_whole(
         return Verdict(unit, "unit", total.state, sentence, **same)  # type: ignore[arg-type]
     if total.state is State.NOT_RUN:
         return Verdict(unit, "unit", State.NOT_RUN, total.sentence, counts=total.counts)
-    if activation not in ("relu", "relu6"):
+    if not activation.clips:
         sentence = (
-            f"{activation} after the addition may give different sums one image; no such pair was looked for."
+            f"{activation.label} after the addition may give different sums one image; "
+            "no such pair was looked for."
         )
     elif any(found.value is not None for found in depths.values()):
         sentence = (
-            f"No clipped coordinate was seen at these inputs; what {activation} does to others is open."
+            f"No clipped coordinate was seen at these inputs; what {activation.label} does to others is open."
         )
     else:
-        sentence = f"Whether the {_NAMES[activation]} after the addition clips coordinates was not measured."
+        sentence = f"Whether the {activation.display} after the addition clips coordinates was not measured."
     return Verdict(unit, "unit", State.UNDETERMINED, sentence, counts=total.counts)
 
 
 def _flattened(
     unit: str,
-    activation: str,
+    activation: Activation,
     total: Verdict,
     rows: Mapping[str, Mapping[str, Finding]],
     nonnegative: Mapping[str, bool],
@@ -234,8 +267,9 @@ def _flattened(
     # whole percents would call a single coordinate of thousands "0%"
     extent = f" ({100 * shares[0]:.3g} % to {100 * shares[-1]:.3g} % of the coordinates)" if shares else ""
     measured = sum(found.value is not None for found in depths.values())
+    to = "zero" if all(constant.value == 0 for constant in activation.constants or ()) else "a constant"
     sentence = (
-        f"The {_NAMES[activation]} after the addition sets coordinates to zero at {len(clipped)} of "
+        f"The {activation.display} after the addition sets coordinates to {to} at {len(clipped)} of "
         f"{_inputs(measured)}{extent}: a neighbourhood of each such input is flattened onto a hyperplane, and the "
         "whole unit's Jacobian is singular there."
     )
@@ -255,11 +289,12 @@ def _flattened(
             "proof": "an open set is mapped into a hyperplane (invariance of domain)",
             "inputs": [shown],
             "clipped_depth": clipped[shown],
+            "premises": [
+                CONTINUOUS,
+                "the coordinate lies below zero by more than the rounding of its forward pass",
+            ],
         },
     )
-
-
-_NAMES = {"relu": "ReLU", "relu6": "ReLU6"}
 
 
 def _kind(sign: Finding) -> str:

@@ -220,6 +220,7 @@ def test_bomb(told, target, name):
     assert peak < 2
 
 
+@pytest.mark.slow
 def test_what_is_within_limits_is_read(told):
     """The limits do not refuse what they need not."""
     assert told["image-alpha.png"][0] == "read and read"

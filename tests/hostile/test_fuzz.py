@@ -55,6 +55,7 @@ def test_damaged_files(target, told):
     assert sum(n for name, n in outcomes.items() if name.startswith(through)) >= least
 
 
+@pytest.mark.slow
 def test_nothing_speaks_to_the_terminal(told):
     """Decoders in C write their own complaints to standard error; no escape sequence of a file is among them."""
     assert all(c.isprintable() or c in "\n\t" for c in told[1].stderr)

@@ -133,6 +133,7 @@ def test_page_stands_alone(pictures):
     assert len(ids) == len(set(ids))
 
 
+@pytest.mark.slow
 def test_figures_are_small_and_say_their_numbers(pictures):
     for made in pictures[0]:
         assert re.search(r"\d", made.alt)
@@ -140,6 +141,7 @@ def test_figures_are_small_and_say_their_numbers(pictures):
         assert len(made.source) < 450_000
 
 
+@pytest.mark.slow
 def test_the_same_figure_has_the_same_bytes(pictures):
     again = seeds_figure({"reliable": shipped_references()})
     assert again.source == pictures[0][3].source

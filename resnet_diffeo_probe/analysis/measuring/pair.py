@@ -122,7 +122,7 @@ class BegunPair:
                 seen.input,
                 seen.branch,
                 seen.sum,
-                activation=unit.activation,
+                activation=unit.activation_record,
                 preserves_dimension=unit.preserves_dimension,
             )
         return found

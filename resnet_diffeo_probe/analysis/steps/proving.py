@@ -78,6 +78,7 @@ def prove_units(context: Context) -> dict[str, Proofs]:
             name = unit_plan.unit.name
 
             def read(content: Content, p: UnitPlan = unit_plan) -> Proofs:
+                assert p.jacobian is not None  # noqa: S101 - only such units are searched
                 return proofs_from(content, p.unit, chosen[p.unit.name], own, jacobian=p.jacobian)
 
             if (known := kept.find(_PROOFS, name, bases[name], read)) is not None:
@@ -198,7 +199,7 @@ def _prove_unit(
         inputs,
         names,
         rows,
-        activation=unit.activation,
+        activation=unit.activation_record,
         module=module,
         detailed_inputs=detailed,
         seed=settings.seed,
@@ -214,7 +215,10 @@ def _settled(
     """
     content = proofs_content(proofs)
     try:
-        again = proofs_from(content, unit_plan.unit, names, module)
+        assert unit_plan.jacobian is not None  # noqa: S101 - only such units are searched
+        again = proofs_from(
+            content, unit_plan.unit, names, module, jacobian=unit_plan.jacobian, believed=True
+        )
     except (
         UnusableError
     ):  # what rounding alone keeps from being a proof a second time is searched a second time

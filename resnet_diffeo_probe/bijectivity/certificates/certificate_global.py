@@ -117,8 +117,8 @@ def global_certificate(
         layers.append(segment_bound(segment, lower=lower))
         if index < len(steps):
             act = steps[index]
-            slope = slope_bound(act, jacobian.chain.segments[index].out_shape)
-            layers.append(LayerBound(act.name, slope, None, "known constant" if slope else "none"))
+            slope = slope_bound(act)
+            layers.append(LayerBound(act.name, slope, None, "none" if slope is None else "known constant"))
     for layer in layers:
         if layer.upper is None:
             upper, reason = None, f"no bound of the slope of {layer.name} is known"

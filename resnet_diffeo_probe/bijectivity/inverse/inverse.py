@@ -141,7 +141,6 @@ def invert(
     *,
     certificate: GlobalCertificate | None = None,
     bounds: BranchBounds | None = None,
-    sigma_min: float | None = None,
     max_factorizations: int = 30,
     try_fixed_point: bool = True,
 ) -> Inverse:
@@ -153,7 +152,6 @@ def invert(
         x0: where to start; the backward Euler step y − F(y) of the paper (eq. 9) for Newton, y for the fixed point.
         certificate: of the unit; where it holds the error bound is global.
         bounds: of the branch, made here if None.
-        sigma_min: smallest singular value at the preimage, if it is known.
         max_factorizations: limit for Newton's method.
         try_fixed_point: whether to begin with the fixed point.
 
@@ -188,7 +186,7 @@ def invert(
         final, made = jacobian.at(solved.x).factorize(keep=True), made + 1
         known = bounds or branch_bounds(jacobian)
         error = (
-            newton_bound(final, y, known, sigma_min=sigma_min)
+            newton_bound(final, y, known)
             if final.sign != 0
             else ErrorBound(None, None, "the Jacobian at the preimage is singular")
         )

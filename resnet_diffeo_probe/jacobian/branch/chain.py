@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, fx
 
 from resnet_diffeo_probe.errors import UnsupportedUnitError
-from resnet_diffeo_probe.jacobian.branch.activations import activation
+from resnet_diffeo_probe.jacobian.branch.activations import activation, spelled_out
 from resnet_diffeo_probe.jacobian.branch.gates import read_gates
 from resnet_diffeo_probe.jacobian.branch.linear_operator import LinearOperator, Shape
 from resnet_diffeo_probe.jacobian.branch.max_pooling import max_pooling
@@ -128,7 +128,9 @@ class _ChainReader:
     def _take(self, entry: fx.Node, region: list[fx.Node]) -> None:
         """Take the operations from one point through which all data passes to the next."""
         node = region[-1]
-        if len(region) > 1 or not self._is_one_operation(entry, node):
+        if (spelled := spelled_out(entry, region, self._constants)) is not None:
+            self._add_stage(PointwiseStage(spelled))
+        elif len(region) > 1 or not self._is_one_operation(entry, node):
             shapes = {n: tuple(self._values[n].shape) for n in (entry, *region)}
             self._add_stage(
                 read_gates(

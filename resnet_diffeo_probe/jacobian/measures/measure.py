@@ -11,6 +11,7 @@ from collections.abc import Collection
 import torch
 from torch import Tensor
 
+from resnet_diffeo_probe.activations import Activation, as_record
 from resnet_diffeo_probe.finding import Evidence, Finding, Status
 from resnet_diffeo_probe.jacobian.linearized.linearize import Linearization
 from resnet_diffeo_probe.jacobian.linearized.unit_jacobian import UnitJacobian
@@ -171,7 +172,12 @@ def cross_checked(sign: Finding, below_minus_one: Finding) -> Finding:
 
 
 def activation_measures(
-    unit_input: Tensor, branch: Tensor, total: Tensor, *, activation: str | None, preserves_dimension: bool
+    unit_input: Tensor,
+    branch: Tensor,
+    total: Tensor,
+    *,
+    activation: Activation | str | None,
+    preserves_dimension: bool,
 ) -> dict[str, Finding]:
     """Measure what one forward pass tells.
 
@@ -179,12 +185,14 @@ def activation_measures(
         unit_input: (1, *shape) x.
         branch: (1, *shape) F(x).
         total: (1, *shape) the sum g(x) = s(x) + F(x).
-        activation: the activation after the addition, e.g. `"relu"`.
+        activation: what is known of the activation after the addition; a name alone, e.g. `"relu"`, stands for torch's
+            own defaults; None where there is none.
         preserves_dimension: whether x and F(x) have the same shape and the shortcut is the identity.
 
     Returns:
-        `residual_ratio` ‖F(x)‖/‖x‖; `clipped_fraction`, the share of coordinates of g(x) that the ReLU sets to a
-        constant; `clipped_depth`, how far the most clipped one lies below zero relative to max |g|.
+        `residual_ratio` ‖F(x)‖/‖x‖; `clipped_fraction`, the share of coordinates of g(x) in an interval that the
+        activation sets to a constant; `clipped_depth`, how deep in it the most clipped one lies, from its nearest end
+        (for a ReLU: how far below zero), relative to max |g|.
     """
     dtype = str(total.dtype).removeprefix("torch.")
     found: dict[str, Finding] = {}
@@ -199,18 +207,22 @@ def activation_measures(
         found["residual_ratio"] = Finding.missing(Status.ERROR, "the branch gives NaN or infinity")
     else:
         found["residual_ratio"] = Finding(float(torch.linalg.vector_norm(branch)) / size, dtype=dtype)
-    if activation not in ("relu", "relu6"):
-        reason = "no ReLU follows the addition" if activation is None else f"{activation} clips no coordinate"
+    record = as_record(activation)
+    if record is None or not record.constants:
+        reason = "no ReLU follows the addition" if record is None else f"{record.name} clips no coordinate"
+        if record is not None and record.constants is None:
+            reason = f"whether {record.name} clips coordinates is not known"
         return found | dict.fromkeys(("clipped_fraction", "clipped_depth"), _not_applicable(reason))
     if not bool(torch.isfinite(total).all()):
         lost = Finding.missing(Status.ERROR, "the sum holds NaN or infinity")
         return found | {"clipped_fraction": lost, "clipped_depth": lost}
-    clipped = total <= 0
-    if activation == "relu6":
-        clipped |= total >= 6
+    clipped, deepest = torch.zeros_like(total, dtype=torch.bool), 0.0
+    for low, high, _ in record.constants:
+        clipped |= (total >= low) & (total <= high)
+        deepest = max(deepest, float(torch.minimum(total - low, high - total).max()))
     found["clipped_fraction"] = Finding(float(clipped.double().mean()), dtype=dtype)
     scale = float(total.abs().max())
-    depth = max(-float(total.min()), 0.0) / scale if scale > 0 else 0.0
+    depth = deepest / scale if scale > 0 else 0.0
     found["clipped_depth"] = Finding(depth, dtype=dtype)
     return found
 

@@ -1,6 +1,7 @@
 """Extreme singular values of J and the real eigenvalues of J_F at the left, from products and solves.
 
-ARPACK (scipy) does the iterations; every value comes with an error from its residual.
+ARPACK (scipy) does the iterations; a singular value comes with an error from its residual. Each is an estimate: the
+largest from below, the smallest from above. A lower bound of the smallest is a matter of certificates.
 """
 
 from __future__ import annotations
@@ -92,7 +93,7 @@ def largest_singular_value(lin: Linearization, *, seed: int = 0) -> Finding:
         seed: of the start vector.
     """
     if lin.dimension <= _DENSE_SINGULAR:
-        return Finding(float(lin.singular_values[0]), dtype="float64")
+        return Finding(float(lin.singular_values[0]), dtype=_dtype(lin))
     return _extreme(lin, lambda v: lin.apply_transpose(lin.apply(v)), invert=False, seed=seed)
 
 
@@ -107,7 +108,7 @@ def smallest_singular_value(
         seed: of the start vector.
     """
     if lin.dimension <= _DENSE_SINGULAR:
-        return Finding(float(lin.singular_values[-1]), dtype="float64")
+        return Finding(float(lin.singular_values[-1]), dtype=_dtype(lin))
     if factorization is None:
         reason = "a pivot of J came out as zero, so there are no solves with it: it is near 0, or 0 itself"
         return Finding.missing(Status.UNDETERMINED, reason)
@@ -135,7 +136,7 @@ def _extreme(lin: Linearization, gram: Callable[[Tensor], Tensor], *, invert: bo
     value = theta**-0.5 if invert else theta**0.5
     # d√θ = dθ / 2√θ and d(1/√θ) = dθ / 2θ^{3/2}
     error = residual / (2 * theta**1.5) if invert else residual / (2 * theta**0.5)
-    return Finding(value, Evidence.ESTIMATED, error=error, dtype="float64", seed=seed)
+    return Finding(value, Evidence.ESTIMATED, error=error, dtype=_dtype(lin), seed=seed)
 
 
 @dataclass(frozen=True)
@@ -170,13 +171,18 @@ def leftmost_real_eigenvalues(
     """
     order = lin.reduced.order if lin.rank == 0 else lin.dimension
     if order == 0:
-        return _from_real(np.zeros(0), complete_below=math.inf, error=0.0, exact=True, seed=seed)
+        return _from_real(np.zeros(0), complete_below=math.inf, exact=True, seed=seed, dtype=_dtype(lin))
     apply = _reduced_product(lin) if lin.rank == 0 else _branch_product(lin)
-    return leftmost_by_products(apply, order, counts=counts, seed=seed)
+    return leftmost_by_products(apply, order, counts=counts, seed=seed, dtype=_dtype(lin))
 
 
 def leftmost_by_products(
-    apply: Callable[[Vector], Vector], order: int, *, counts: bool = True, seed: int = 0
+    apply: Callable[[Vector], Vector],
+    order: int,
+    *,
+    counts: bool = True,
+    seed: int = 0,
+    dtype: str = "float64",
 ) -> LeftmostEigenvalues:
     """Find the same of any matrix, by its products with vectors.
 
@@ -185,32 +191,34 @@ def leftmost_by_products(
         order: of the matrix, at least 1.
         counts: as above.
         seed: of the start vector.
+        dtype: in which the products are computed.
     """
     if order <= _DENSE_EIGEN:
         matrix = np.column_stack([apply(column) for column in np.eye(order)])
         values = np.linalg.eigvals(matrix)
         return _from_real(
-            values[values.imag == 0].real, complete_below=math.inf, error=0.0, exact=True, seed=seed
+            values[values.imag == 0].real, complete_below=math.inf, exact=True, seed=seed, dtype=dtype
         )
     operator = sparse.LinearOperator((order, order), matvec=apply, dtype=np.float64)
     start = np.random.default_rng(seed).standard_normal(order)
     found = None
     for k in (k for k in _ATTEMPTS if k < order - 1):
         try:
-            values, vectors = sparse.eigs(
-                operator, k=k, which="SR", v0=start, ncv=min(order, 2 * k + 30), tol=_TOLERANCE, maxiter=60
+            values = sparse.eigs(
+                operator,
+                k=k,
+                which="SR",
+                v0=start,
+                ncv=min(order, 2 * k + 30),
+                tol=_TOLERANCE,
+                maxiter=60,
+                return_eigenvectors=False,
             )
         except sparse.ArpackNoConvergence:
             break
         real = values.imag == 0
         reach = float(values.real.max())
-        errors = [
-            float(np.linalg.norm(apply(v) - value * v))
-            for value, v in zip(values.real[real], vectors.real[:, real].T, strict=True)
-        ]
-        found = _from_real(
-            values.real[real], complete_below=reach, error=max(errors, default=0.0), exact=False, seed=seed
-        )
+        found = _from_real(values.real[real], complete_below=reach, exact=False, seed=seed, dtype=dtype)
         counted = found.below_minus_one.value is not None
         known = found.leftmost.status is not Status.NOT_CONVERGED
         # where no real one is below −1 either, the critical step is above one, and how far is seldom found by more
@@ -251,11 +259,15 @@ def _reduced_product(lin: Linearization) -> Callable[[Vector], Vector]:
 
 
 def _from_real(
-    real: Vector, *, complete_below: float, error: float, exact: bool, seed: int
+    real: Vector, *, complete_below: float, exact: bool, seed: int, dtype: str
 ) -> LeftmostEigenvalues:
-    """Turn the real eigenvalues at the left, all of those below `complete_below`, into findings."""
+    """Turn the real eigenvalues at the left, all of those below `complete_below`, into findings.
+
+    They have no error: J_F is not normal, and neither a residual nor the backward error of a direct method bounds how
+    far an eigenvalue of such a matrix is off.
+    """
     evidence = Evidence.EXACT if exact else Evidence.ESTIMATED
-    about = {"evidence": evidence, "dtype": "float64", "seed": None if exact else seed}
+    about = {"evidence": evidence, "dtype": dtype, "seed": None if exact else seed}
     negative = real[real < 0]
     if complete_below > -1:
         count = Finding(int((real < -1).sum()), **about)  # type: ignore[arg-type]
@@ -266,8 +278,8 @@ def _from_real(
     if negative.size:
         leftmost = float(negative.min())
         return LeftmostEigenvalues(
-            Finding(leftmost, error=error, **about),  # type: ignore[arg-type]
-            Finding(-1 / leftmost, error=error / leftmost**2, **about),  # type: ignore[arg-type]
+            Finding(leftmost, **about),  # type: ignore[arg-type]
+            Finding(-1 / leftmost, **about),  # type: ignore[arg-type]
             count,
         )
     if complete_below >= 0 or exact:
@@ -281,6 +293,10 @@ def _from_real(
     bound = f"every real eigenvalue is above {complete_below:.4g}, so the critical step is above {step:.4g}"
     lost = Finding.missing(Status.NOT_CONVERGED, bound)
     return LeftmostEigenvalues(lost, lost, count)
+
+
+def _dtype(lin: Linearization) -> str:
+    return str(lin.x.dtype).removeprefix("torch.")
 
 
 def _numpy(t: Tensor) -> Vector:
