@@ -18,21 +18,80 @@ from typing import TYPE_CHECKING, Any
 from resnet_diffeo_probe.version import __version__
 
 if TYPE_CHECKING:
-    from resnet_diffeo_probe.inputs import Preprocessing, read_inputs
-    from resnet_diffeo_probe.models import load
-    from resnet_diffeo_probe.notebook import Study, analyze, read
-    from resnet_diffeo_probe.units import discover
+    from resnet_diffeo_probe.analysis import Progress, Settings, Threshold, read_thresholds
+    from resnet_diffeo_probe.bijectivity import Proofs, Verdict, Witness, prove
+    from resnet_diffeo_probe.demo import Demo, demo_paths
+    from resnet_diffeo_probe.errors import DiffeoProbeError
+    from resnet_diffeo_probe.finding import Evidence, Finding, Status
+    from resnet_diffeo_probe.inputs import Inputs, Preprocessing, read_inputs
+    from resnet_diffeo_probe.jacobian import UnitJacobian, determinant, measure
+    from resnet_diffeo_probe.models import LoadedModel, load
+    from resnet_diffeo_probe.notebook import Options, Study, analyze, read
+    from resnet_diffeo_probe.units import Discovery, ResidualUnit, discover
 
-__all__ = ["Preprocessing", "Study", "__version__", "analyze", "discover", "load", "read", "read_inputs"]
+__all__ = [
+    "Demo",
+    "DiffeoProbeError",
+    "Discovery",
+    "Evidence",
+    "Finding",
+    "Inputs",
+    "LoadedModel",
+    "Options",
+    "Preprocessing",
+    "Progress",
+    "Proofs",
+    "ResidualUnit",
+    "Settings",
+    "Status",
+    "Study",
+    "Threshold",
+    "UnitJacobian",
+    "Verdict",
+    "Witness",
+    "__version__",
+    "analyze",
+    "demo_paths",
+    "determinant",
+    "discover",
+    "load",
+    "measure",
+    "prove",
+    "read",
+    "read_inputs",
+    "read_thresholds",
+]
 
 _ROOMS = {
+    "Demo": "demo",
+    "DiffeoProbeError": "errors",
+    "Discovery": "units",
+    "Evidence": "finding",
+    "Finding": "finding",
+    "Inputs": "inputs",
+    "LoadedModel": "models",
+    "Options": "notebook",
     "Preprocessing": "inputs",
+    "Progress": "analysis",
+    "Proofs": "bijectivity",
+    "ResidualUnit": "units",
+    "Settings": "analysis",
+    "Status": "finding",
     "Study": "notebook",
+    "Threshold": "analysis",
+    "UnitJacobian": "jacobian",
+    "Verdict": "bijectivity",
+    "Witness": "bijectivity",
     "analyze": "notebook",
-    "read": "notebook",
+    "demo_paths": "demo",
+    "determinant": "jacobian",
     "discover": "units",
     "load": "models",
+    "measure": "jacobian",
+    "prove": "bijectivity",
+    "read": "notebook",
     "read_inputs": "inputs",
+    "read_thresholds": "analysis",
 }
 
 

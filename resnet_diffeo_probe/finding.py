@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-__all__ = ["Evidence", "Finding", "Status"]
+__all__ = ["ErrorKind", "Evidence", "Finding", "IntervalKind", "Status"]
 
 
 class Evidence(StrEnum):
@@ -34,6 +34,24 @@ class Status(StrEnum):
     ERROR = "error"
 
 
+class IntervalKind(StrEnum):
+    """What an interval claims of the true value, weakest first."""
+
+    TOLERANCE = "tolerance"  # holds every value within a tolerance of rounding: a rule of thumb
+    CONFIDENCE = (
+        "confidence"  # holds it with a probability of at least 95 % over the random vectors of an estimate
+    )
+    ROUNDING = "rounding"  # rounding left it inside, except with a probability below 1e-8 over random vectors
+    PROVEN = "proven"  # holds it
+
+
+class ErrorKind(StrEnum):
+    """What an error claims of the distance to the true value."""
+
+    ESTIMATE = "estimate"  # of its size: a residual, a first-order term, a tolerance of rounding
+    BOUND = "bound"  # not below it, by a proof
+
+
 @dataclass(frozen=True, slots=True)
 class Finding:
     """A value with its evidence.
@@ -42,9 +60,8 @@ class Finding:
         value: the number, or None where `status` says why there is none. Always finite.
         evidence: how the value is known.
         status: `Status.OK`, or what else became of it.
-        error: absolute error bound or estimate, in the unit of the value.
-        interval: (low, high): of an estimate, a confidence interval at 95 %; of a direct method, where rounding leaves
-            the value except with a probability below 1e-8; else a bracket with a proof.
+        error: absolute error, in the unit of the value; `error_kind` says whether it is a bound.
+        interval: (low, high), of which `interval_kind` says what it claims.
         dtype: floating-point arithmetic that the value was computed in, e.g. `"float64"`.
         seed: the random seed where there was chance.
         reason: a sentence for people: why there is no value, or what it rests on.
@@ -62,6 +79,30 @@ class Finding:
     def __post_init__(self) -> None:
         if self.value is not None and not math.isfinite(self.value):
             raise ValueError(f"a finding's value is finite or None with a status, not {self.value!r}")
+
+    @property
+    def interval_kind(self) -> IntervalKind | None:
+        """What `interval` claims; None without one.
+
+        It follows from how the value is known: a proof bounds it, an estimate has a confidence interval, and a direct
+        method one of rounding where random vectors, whose seed is kept, bound its error. Without them it is a rule.
+        """
+        if self.interval is None:
+            return None
+        if self.evidence is Evidence.CERTIFIED:
+            return IntervalKind.PROVEN
+        if self.evidence is Evidence.ESTIMATED:
+            return IntervalKind.CONFIDENCE
+        if self.evidence is Evidence.EXACT and self.seed is not None:
+            return IntervalKind.ROUNDING
+        return IntervalKind.TOLERANCE
+
+    @property
+    def error_kind(self) -> ErrorKind | None:
+        """What `error` claims; None without one. Only what is certified has a bound."""
+        if self.error is None:
+            return None
+        return ErrorKind.BOUND if self.evidence is Evidence.CERTIFIED else ErrorKind.ESTIMATE
 
     @classmethod
     def missing(cls, status: Status, reason: str, evidence: Evidence = Evidence.FAILED) -> Finding:

@@ -21,9 +21,8 @@ class Constant(NamedTuple):
 class Activation:
     """A function with its arguments, applied to every coordinate alone.
 
-    It is the function that torch documents. Where torch switches to another formula, or keeps a constant in float32,
-    that counts as rounding as long as it changes no value by more than float32's rounding (2⁻²⁴ of it); a larger change
-    is part of the function. None says *unknown*, never "no": whoever asks has to do without an answer.
+    It is the function as torch computes it. Where torch switches to another formula and that changes a value by more
+    than float64's rounding, the change is part of the function; a constant kept in float32 counts as rounding. None says *unknown*, never "no": whoever asks has to do without an answer.
 
     Attributes:
         name: of the torch function, e.g. `"leaky_relu"`.

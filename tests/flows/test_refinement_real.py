@@ -1,4 +1,7 @@
-"""The refinement test on a real network: ResNet-20 is no approximation of its own flow (MATH.md, section 7)."""
+"""The refinement test on a real network: ResNet-20 is no approximation of its own flow.
+
+See docs/mathematics.md, "When a unit is a step of a flow".
+"""
 
 from pathlib import Path
 
@@ -13,7 +16,7 @@ from resnet_diffeo_probe.units import discover
 DATA = Path(__file__).resolve().parents[2].parent / "shared" / "data"
 pytestmark = pytest.mark.skipif(not DATA.is_dir(), reason=f"the shared real data are not at {DATA}")
 
-# accuracy on 1,000 test images as MATH.md states it; here are 100 of them: three standard errors are 0.15
+# accuracy on 1,000 test images as docs/mathematics.md states it; here are 100 of them: three standard errors are 0.15
 ALL_UNITS = {2: 0.58, 4: 0.26, 16: 0.13}
 ONE_UNIT = {"layer2.2": 0.79, "layer1.0": 0.73, "layer3.2": 0.32, "layer3.1": 0.13}
 

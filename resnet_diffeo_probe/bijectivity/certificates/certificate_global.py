@@ -1,8 +1,10 @@
-"""A proof that g = id + F is a bijection of Rⁿ: Lip(F) < 1 by an upper bound (MATH.md, section 5).
+"""A proof that g = id + F is a bijection of Rⁿ: Lip(F) < 1 by an upper bound.
 
 If F contracts, x ↦ y − F(x) has exactly one fixed point for every y (Banach 1922), and the inverse has the Lipschitz
 constant 1/(1 − Lip F); Behrmann, Grathwohl, Chen, Duvenaud & Jacobsen, Invertible Residual Networks, ICML 2019. The
 bound is a product over layers, never an estimate by power iteration, which lies below the norm.
+
+See docs/mathematics.md, "What proves injectivity".
 """
 
 from __future__ import annotations

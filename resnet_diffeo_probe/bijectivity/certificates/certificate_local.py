@@ -1,8 +1,10 @@
-"""The largest ball around an input on which g is proven injective (MATH.md, section 5).
+"""The largest ball around an input on which g is proven injective.
 
 For two points of the ball, g(x₁) − g(x₂) = J(Δ)(x₁ − x₂), where J(Δ) has the secant slope of every hidden unit in the
 place of its derivative. A unit that cannot reach a kink within the ball has the slope that it has at the centre; the
 others have one in a box. If J(Δ) is regular on the whole box, g is injective on the ball.
+
+See docs/mathematics.md, "What proves injectivity".
 """
 
 from __future__ import annotations

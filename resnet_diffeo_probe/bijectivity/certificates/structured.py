@@ -1,10 +1,12 @@
-"""When is J + Σ L_k δ_k R_k regular for all slopes δ in a box? A criterion on a small matrix (MATH.md, section 5).
+"""When is J + Σ L_k δ_k R_k regular for all slopes δ in a box? A criterion on a small matrix.
 
 J(Δ) is singular exactly if I + K Δ is, with K = R J⁻¹ L between the units whose slope may change. With Δ = C + H E, C
 the middle of the box, H its half-widths and |E| ≤ 1, that is I + K_c E for K_c = (I + K C)⁻¹ K H, which is regular
 for all such E if ‖D K_c D⁻¹‖₂ < 1 for one positive diagonal D, or if the spectral radius of |K_c| is below one: the
 structured singular value's upper bound (Doyle, IEE Proceedings D 129, 1982; for intervals, Rohn, Linear Algebra Appl.
 126, 1989). With several hidden layers the feedback from earlier to later units enters K.
+
+See docs/mathematics.md, "What proves injectivity".
 """
 
 from __future__ import annotations

@@ -1,9 +1,11 @@
-"""Inverse-consistency errors of a unit at an input, as findings (eq. 9 and 10 of the paper; MATH.md, section 1).
+"""Inverse-consistency errors of a unit at an input, as findings (eq. 9 and 10 of the paper).
 
 A point x goes forward to y = g(x) and back again in three ways: by the paper's backward Euler step y − F(y), by the
 fixed point of x ← y − F(x), and by the exact inverse. The error is ‖back − x‖ / ‖x‖. The exact inverse starts without
 knowledge of x; where folds stop it there, it starts again at a random point near x, and says so. Where it ends at
 another preimage than x, that point and x are a witness.
+
+See docs/mathematics.md, "What is measured".
 """
 
 from __future__ import annotations

@@ -1,8 +1,10 @@
-"""The fold between two inputs of opposite sign, for a branch with piecewise linear activations (MATH.md, section 4).
+"""The fold between two inputs of opposite sign, for a branch with piecewise linear activations.
 
 Along a segment the sign of det J changes where one hidden unit k crosses a kink of its activation. There
 J₊ = J₋ + δ u vᵀ, with u the unit's effect on the output, v its gradient, δ the change of the activation's slope, and
 the sign changes exactly if 1 + δ vᵀ J₋⁻¹ u = −κ < 0 (matrix determinant lemma).
+
+See docs/mathematics.md, "What proves a fold".
 """
 
 from __future__ import annotations

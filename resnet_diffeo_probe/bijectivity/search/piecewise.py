@@ -1,7 +1,9 @@
-"""Two points with one image at a fold of a piecewise linear map, from linear algebra alone (MATH.md, section 4).
+"""Two points with one image at a fold of a piecewise linear map, from linear algebra alone.
 
 On the line p + s q through the fold, q = J₋⁻¹ u: before the kink g moves along s u, behind it along −κ s u. So
 p + s q and p − κ s q have one image, exactly, until another hidden unit crosses a kink.
+
+See docs/mathematics.md, "What proves a fold".
 """
 
 from __future__ import annotations

@@ -5,7 +5,9 @@ unit's output move than there are pixels, the Jacobian of the features by the pi
 changes no feature until an activation on the way crosses its kink. Beyond that point the step is brought back onto the
 level set by chord steps in the row space of the same Jacobian (Kelley, Iterative Methods for Linear and Nonlinear
 Equations, 1995, section 5.4.1: Newton's method with one factorisation), which costs no derivative. The pair counts by
-what the forward passes give at its two images, whatever found it (MATH.md, section 4).
+what the forward passes give at its two images, whatever found it.
+
+See docs/mathematics.md, "What proves a fold".
 """
 
 from __future__ import annotations

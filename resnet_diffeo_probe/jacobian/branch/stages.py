@@ -2,7 +2,9 @@
 
 A derivative is local (a diagonal, or one block a pixel) plus terms of low rank: what passes through a few numbers that
 gather the whole image, such as the gates of squeeze-and-excitation or the moments of a group norm. The terms enter the
-determinant by the matrix determinant lemma (MATH.md, section 2).
+determinant by the matrix determinant lemma.
+
+See docs/mathematics.md, "An exact determinant".
 """
 
 from __future__ import annotations

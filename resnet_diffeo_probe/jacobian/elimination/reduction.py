@@ -1,8 +1,10 @@
-"""The reduced matrix: a cut through the branch where few coordinates are active (MATH.md, section 2).
+"""The reduced matrix: a cut through the branch where few coordinates are active.
 
 With J_F = L D R, cut at an activation whose derivatives at the input are the diagonal D,
 det(I + L D R) = det(I_A + D_A (R L)[A, A]), where A holds the coordinates with a non-zero derivative (Sylvester's
 identity; the rows and columns outside A are those of the identity). For a ReLU D_A = I and A is the active set.
+
+See docs/mathematics.md, "An exact determinant".
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Sign, log|det| and solves of a block-sparse matrix by frontal block elimination (MATH.md, section 2).
+"""Sign, log|det| and solves of a block-sparse matrix by frontal block elimination.
 
 The blocks are image rows of the reduced matrix; a row couples only to rows within the receptive field of the
 branch, so one small dense front travels down the image. Any other coupling (circular padding, say) fills the front
@@ -8,6 +8,8 @@ A block that is singular by itself, or nearly so, says nothing about the matrix:
 eliminated together with the next one (delayed pivots: Duff and Reid, ACM Trans. Math. Softw. 9, 1983).
 
 Reference: block LU factorisation, Golub & Van Loan, Matrix Computations, 4th ed., section 3.2.11.
+
+See docs/mathematics.md, "An exact determinant".
 """
 
 from __future__ import annotations

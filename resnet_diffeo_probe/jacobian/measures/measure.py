@@ -1,4 +1,7 @@
-"""Every measure of one unit at one input, as findings by name (MATH.md, section 1)."""
+"""Every measure of one unit at one input, as findings by name.
+
+See docs/mathematics.md, "What is measured".
+"""
 
 from __future__ import annotations
 

@@ -1,7 +1,9 @@
 """Rank, ½ log det of the smaller Gram matrix and extreme singular values of the Jacobian of any function.
 
-For units that change the dimension: they are no bijections, and their Jacobian has no determinant (MATH.md, notation).
+For units that change the dimension: they are no bijections, and their Jacobian has no determinant.
 Few coordinates: the whole matrix, by batches of products, and its singular values. Many: Lanczos on products.
+
+See docs/mathematics.md, "What is measured".
 """
 
 from __future__ import annotations
