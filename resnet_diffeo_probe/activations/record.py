@@ -22,7 +22,8 @@ class Activation:
     """A function with its arguments, applied to every coordinate alone.
 
     It is the function as torch computes it. Where torch switches to another formula and that changes a value by more
-    than float64's rounding, the change is part of the function; a constant kept in float32 counts as rounding. None says *unknown*, never "no": whoever asks has to do without an answer.
+    than float64's rounding, the change is part of the function; a constant kept in float32 counts as rounding.
+    None says *unknown*, never "no": whoever asks has to do without an answer.
 
     Attributes:
         name: of the torch function, e.g. `"leaky_relu"`.
