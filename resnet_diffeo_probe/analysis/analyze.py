@@ -49,6 +49,7 @@ from resnet_diffeo_probe.bijectivity.witnesses.witness import save
 from resnet_diffeo_probe.inputs import Inputs, accuracy
 from resnet_diffeo_probe.models import LoadedModel
 from resnet_diffeo_probe.units import Discovery, ResidualUnit
+from resnet_diffeo_probe.units.faithful import Faithfulness
 
 __all__ = ["Analysis", "analyze"]
 
@@ -156,6 +157,7 @@ def analyze(
             exact,
             plan,
             batch,
+            faithful=Faithfulness(loaded.module, discovery, exact, batch.part(0, 1)),
             executor=None if executor is None else executor(exact, plan),
             store=store,
             stop=stop,
@@ -224,7 +226,7 @@ def analyze(
             "configuration": dict(configuration or configuration_of(settings)),
             "environment": environment_of(settings),
         },
-        "model": model_json(loaded, discovery),
+        "model": model_json(loaded, discovery, measured.notes),
         "inputs": inputs_json(
             batch, accuracy(logits, batch, loaded.num_classes) if logits is not None else None
         ),

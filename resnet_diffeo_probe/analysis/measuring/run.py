@@ -13,7 +13,7 @@ import torch
 
 from resnet_diffeo_probe.analysis.measuring.executors import in_this_process
 from resnet_diffeo_probe.analysis.measuring.interrupt import Stop
-from resnet_diffeo_probe.analysis.measuring.pair import measure_pair
+from resnet_diffeo_probe.analysis.measuring.pair import OtherFunctionError, measure_pair
 from resnet_diffeo_probe.analysis.measuring.sharing import Shared
 from resnet_diffeo_probe.analysis.measuring.tasks import Executor, Task
 from resnet_diffeo_probe.analysis.planning.outcome import Outcome
@@ -25,6 +25,7 @@ from resnet_diffeo_probe.finding import Finding, Status
 from resnet_diffeo_probe.inputs import Inputs
 from resnet_diffeo_probe.jacobian.measures.measure import JACOBIAN_QUANTITIES
 from resnet_diffeo_probe.units import Discovery
+from resnet_diffeo_probe.units.faithful import Faithfulness
 
 __all__ = ["Measured", "Progress", "Reuse", "run_plan"]
 
@@ -83,6 +84,8 @@ class Measured:
         seconds: unit -> time of its measurements.
         interrupted: whether the user stopped the run.
         reuse: what of it is from an earlier run.
+        notes: sentences on the network that only a look at every input tells.
+        digests: input -> fingerprint, equal for equal inputs.
     """
 
     rows: dict[str, dict[str, dict[str, Finding]]] = field(default_factory=dict)
@@ -90,6 +93,8 @@ class Measured:
     seconds: dict[str, float] = field(default_factory=dict)
     interrupted: bool = False
     reuse: Reuse = field(default_factory=Reuse)
+    notes: tuple[str, ...] = ()
+    digests: dict[str, str] = field(default_factory=dict)
 
 
 def run_plan(
@@ -97,6 +102,7 @@ def run_plan(
     plan: Plan,
     inputs: Inputs,
     *,
+    faithful: Faithfulness | None = None,
     executor: Executor | None = None,
     store: Store | None = None,
     stop: Stop | None = None,
@@ -111,6 +117,7 @@ def run_plan(
         discovery: the network, in the dtype of the plan.
         plan: what to measure, prepared.
         inputs: read one at a time.
+        faithful: says at which inputs the user's own module computes something else; None: it is not asked.
         executor: who measures; None: this process, on the CPU in threads.
         store: begun; what it holds is not measured again, what is measured is committed to it.
         stop: through which an interrupt is heard of.
@@ -120,7 +127,7 @@ def run_plan(
         StoreError: the store cannot be read or written.
         DiffeoProbeError: no worker can be made ready.
     """
-    run = _Run(plan, inputs, store, progress)
+    run = _Run(plan, inputs, store, progress, faithful)
     stop = Stop() if stop is None else stop
     with executor or in_this_process(discovery, plan) as workers:
         outcomes = workers.run(run.tasks())
@@ -136,6 +143,7 @@ def run_plan(
                     run.add(outcome)
     run.measured.interrupted |= stop.requested
     run.order_rows()
+    run.measured.notes = () if faithful is None else faithful.notes()
     return run.measured
 
 
@@ -143,13 +151,19 @@ class _Run:
     """What is left of a plan, and what came of it."""
 
     def __init__(
-        self, plan: Plan, inputs: Inputs, store: Store | None, progress: Callable[[Progress], None] | None
+        self,
+        plan: Plan,
+        inputs: Inputs,
+        store: Store | None,
+        progress: Callable[[Progress], None] | None,
+        faithful: Faithfulness | None,
     ) -> None:
         names = [p.unit.name for p in plan.units]
         self.measured = Measured({n: {} for n in names}, {n: {} for n in names}, dict.fromkeys(names, 0.0))
         self._plan = plan
         self._inputs = inputs
         self._store = store
+        self._faithful = faithful
         self.progress = progress
         self._active = [p for p in plan.units if p.not_run is None]
         self._total = len(self._active) * len(inputs)
@@ -170,13 +184,17 @@ class _Run:
                     self._record(measure_pair(self._plan, unit_plan, name, error), reused=False)
                 continue
             missing = self._active
+            digest = self.measured.digests[self._shared.word(name)] = input_fingerprint(x)
+            doubts = {} if self._faithful is None else self._faithful.doubts(x)
             if self._store is not None:
-                digest = input_fingerprint(x)
                 missing = [p for p in self._active if not self._reuse(self._store, p, name, digest)]
                 if missing:
                     self._digests[name] = digest, len(missing)
             x = x.to(dtype)
             for unit_plan in missing:
+                if (doubt := doubts.get(unit_plan.unit.name)) is not None:
+                    self.add(measure_pair(self._plan, unit_plan, name, OtherFunctionError(doubt)))
+                    continue
                 yield Task(unit_plan.unit.name, name, x)
 
     def add(self, outcome: Outcome) -> None:
