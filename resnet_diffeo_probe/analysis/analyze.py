@@ -27,7 +27,7 @@ from resnet_diffeo_probe.analysis.result.schema import SCHEMA_VERSION, validate
 from resnet_diffeo_probe.analysis.steps.attributing import attribution_json
 from resnet_diffeo_probe.analysis.steps.pictures import pictures_json
 from resnet_diffeo_probe.analysis.steps.placement import references_json, refinement_json
-from resnet_diffeo_probe.analysis.steps.proving import pair_in_pixels, prove_units
+from resnet_diffeo_probe.analysis.steps.proving import pair_in_pixels, prove_units, unproven
 from resnet_diffeo_probe.analysis.steps.pulling_back import pullback_json
 from resnet_diffeo_probe.analysis.steps.result_parts import (
     certificates_json,
@@ -262,6 +262,8 @@ def _verdicts(plan: Plan, measured: Measured, proofs: Mapping[str, Proofs]) -> t
             nonnegative=measured.nonnegative[name],
             witnesses=proofs[name].witnesses if name in proofs else (),
             certificate=proofs[name].certificate if name in proofs else None,
+            unproven=unproven(unit_plan, measured.rows[name]),
+            digests=measured.digests,
         )
     return (*verdicts, *network_verdicts(verdicts))
 

@@ -15,6 +15,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from resnet_diffeo_probe.bijectivity.certificates.certificate_global import GlobalCertificate
 from resnet_diffeo_probe.bijectivity.proven import with_certificate, with_witness
@@ -52,6 +53,8 @@ def unit_verdicts(
     nonnegative: Mapping[str, bool],
     witnesses: Sequence[Witness] = (),
     certificate: GlobalCertificate | None = None,
+    unproven: str | None = None,
+    digests: Mapping[str, str] | None = None,
 ) -> tuple[Verdict, Verdict]:
     """Judge the sum map and the whole unit.
 
@@ -64,6 +67,8 @@ def unit_verdicts(
         nonnegative: input name -> whether the unit's input has no negative coordinate there.
         witnesses: pairs found for this unit; only those that are proofs count.
         certificate: of the branch's Lipschitz constant, whether it holds or not.
+        unproven: why what was measured is not one map of the user's, so that nothing proves anything of it; else None.
+        digests: input name -> fingerprint, equal for equal inputs: several copies of one are one draw. None: all differ.
 
     Returns:
         The verdicts on `"sum"` and `"unit"`.
@@ -73,15 +78,35 @@ def unit_verdicts(
             Verdict(unit, "sum", State.NOT_APPLICABLE, not_applicable),
             Verdict(unit, "unit", State.NOT_APPLICABLE, not_applicable),
         )
+    total = _judge_sum(unit, not_run, rows, nonnegative, digests or {})
+    if unproven is not None:
+        whole = _judge_whole(unit, activation, total, rows, nonnegative)
+        return _without_proof(total, unproven), _without_proof(whole, unproven)
     proofs = {found.map: found for found in witnesses if found.is_proof and found.unit == unit}
-    total = _judge_sum(unit, not_run, rows, nonnegative)
     total = with_certificate(with_witness(total, proofs.get("sum")), certificate)
     whole = _judge_whole(unit, activation, total, rows, nonnegative)
     return total, with_witness(whole, proofs.get("unit"))
 
 
+def _without_proof(verdict: Verdict, reason: str) -> Verdict:
+    """Return what is left of a verdict on a map that is not one function of the user's."""
+    if verdict.state is State.NO_VIOLATION_FOUND:
+        return replace(verdict, sentence=f"{verdict.sentence} Nothing more can be said: {reason}.")
+    if verdict.state is not State.NOT_INJECTIVE_PROVEN:
+        return verdict
+    sentence = f"What was seen would prove of one continuous map that it is not injective, but {reason}."
+    if verdict.map == "sum" and verdict.counts is not None:
+        signs = f"The determinant is positive at {_inputs(verdict.counts['positive'])} and negative at "
+        sentence = f"{signs}{verdict.counts['negative']}. {sentence}"
+    return replace(verdict, state=State.UNDETERMINED, sentence=sentence, domain=None, evidence=None)
+
+
 def _judge_sum(
-    unit: str, not_run: str | None, rows: Mapping[str, Mapping[str, Finding]], nonnegative: Mapping[str, bool]
+    unit: str,
+    not_run: str | None,
+    rows: Mapping[str, Mapping[str, Finding]],
+    nonnegative: Mapping[str, bool],
+    digests: Mapping[str, str],
 ) -> Verdict:
     signs = {name: row["sign"] for name, row in rows.items() if "sign" in row}
     kinds = {name: _kind(finding) for name, finding in signs.items()}
@@ -94,28 +119,38 @@ def _judge_sum(
         return Verdict(unit, "sum", State.NOT_RUN, f"Not run: {reason}.", counts=counts)
     if counts["positive"] and counts["negative"]:
         return _opposite_signs(unit, rows, kinds, counts, nonnegative)
+    others = [f.reason for f in signs.values() if f.status is Status.OTHER_FUNCTION]
+    if not certain and len(others) == len(signs):
+        sentence = f"No sign could be decided: {others[0]}."
+        return Verdict(unit, "sum", State.UNDETERMINED, sentence, counts=counts)
     if not certain:
         sentence = (
             f"No sign could be decided: the Jacobian is proven to be singular at {_inputs(counts['zero'])}; it "
-            f"is singular within rounding, or the input lies on a kink, at {_inputs(counts['undetermined'])}."
+            f"is singular within rounding, or the input lies on a kink, at "
+            f"{_inputs(counts['undetermined'] - len(others))}."
         )
+        sentence += _elsewhere(others)
         if counts["not_run"]:
             sentence += f" At {_inputs(counts['not_run'], 'more')} it was not computed."
         return Verdict(unit, "sum", State.UNDETERMINED, sentence, arithmetic=_arithmetic(rows), counts=counts)
     word = "positive" if counts["positive"] else "negative"
-    bound = violating_share_upper(certain)
+    seen = [name for name, kind in kinds.items() if kind in ("positive", "negative")]
+    distinct = len({digests.get(name, name) for name in seen})
+    bound = violating_share_upper(distinct)
     where = (
         f"all {certain} inputs where its sign is certain"
         if certain > 1
         else "the one input where it is certain"
     )
+    if distinct < certain:
+        where += f" ({distinct} distinct)"
     sentence = (
         f"The determinant is {word} at {where}; if inputs like these are drawn "
         f"independently, the other sign has a share below {bound:.1%} (95 %). This proves nothing about other inputs."
     )
     if word == "negative":
         sentence += " Negative everywhere is a reflection, which a bijection may be."
-    sentence += _rest(counts)
+    sentence += _rest(counts) + _elsewhere(others)
     return Verdict(
         unit,
         "sum",
@@ -313,7 +348,7 @@ def _kind(sign: Finding) -> str:
         return "positive" if sign.value == 1 else "negative"
     if sign.status is Status.SINGULAR:
         return "zero"
-    if sign.status in (Status.UNDETERMINED, Status.ON_KINK):
+    if sign.status in (Status.UNDETERMINED, Status.ON_KINK, Status.OTHER_FUNCTION):
         return "undetermined"
     return "not_run"
 
@@ -340,6 +375,11 @@ def _rest(counts: Mapping[str, int]) -> str:
     if lost := counts["not_run"]:
         text += f" At {_inputs(lost, 'more')} it was not computed."
     return text
+
+
+def _elsewhere(reasons: Sequence[str | None]) -> str:
+    """Return a sentence on the inputs at which what would be measured is not what the user's module computes."""
+    return f" At {_inputs(len(reasons))}, {reasons[0]}." if reasons else ""
 
 
 def _inputs(number: int, word: str = "") -> str:
