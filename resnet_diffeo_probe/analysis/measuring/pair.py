@@ -172,6 +172,10 @@ def _as_finding(error: Exception) -> Finding:
     if isinstance(error, UnsupportedUnitError):
         return Finding.missing(Status.NOT_RUN, error.what)
     text = f"{type(error).__name__}: {error}".splitlines()[0][:300]
+    if "derivative for" in text:
+        return Finding.missing(
+            Status.NOT_RUN, f"torch has no derivative for an operation of this unit ({text})"
+        )
     if isinstance(error, MemoryError) or "out of memory" in text or "can't allocate memory" in text:
         return Finding.missing(Status.NOT_RUN, f"out of memory ({text})")
     return Finding.missing(Status.ERROR, text)
