@@ -68,7 +68,7 @@ def unit_verdicts(
         witnesses: pairs found for this unit; only those that are proofs count.
         certificate: of the branch's Lipschitz constant, whether it holds or not.
         unproven: why what was measured is not one map of the user's, so that nothing proves anything of it; else None.
-        digests: input name -> fingerprint, equal for equal inputs: several copies of one are one draw. None: all differ.
+        digests: input name -> fingerprint, equal for equal inputs: copies of one are one draw. None: all differ.
 
     Returns:
         The verdicts on `"sum"` and `"unit"`.

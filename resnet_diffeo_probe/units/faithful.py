@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
+from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
@@ -20,6 +21,7 @@ from resnet_diffeo_probe.units.graph.rebuild import agree, unwrapped
 from resnet_diffeo_probe.units.graph.record import record
 from resnet_diffeo_probe.units.graph.state import borrowed
 from resnet_diffeo_probe.units.graph.tape import Tape
+from resnet_diffeo_probe.units.graph.values import map_structure
 from resnet_diffeo_probe.units.rounding import rounding_of
 from resnet_diffeo_probe.units.subgraph import attribute
 from resnet_diffeo_probe.units.unit import ResidualUnit, UnitActivations
@@ -66,18 +68,20 @@ class Faithfulness:
         self._inputs += 1
         try:
             tape = self._taped(x)
-        except Exception as error:  # noqa: BLE001 - whatever the user's code raises
+        except Exception as error:
             text = f"{type(error).__name__}: {error}".splitlines()[0][:200]
             return dict.fromkeys(self._names, f"the network's own forward pass fails at this input ({text})")
         try:
             output, seen = self._discovery.run(x)
             failed = None if agree(tape.result, output) else "gives another output than your module"
-        except Exception as error:  # noqa: BLE001 - a graph of another path may not fit this input
+        except Exception as error:
             seen, failed = {}, f"does not run ({type(error).__name__})"
         if not same_path(self._first, tape):
             found = self._elsewhere(x, seen)
         elif failed is not None:
-            found = dict.fromkeys(self._names, f"the graph that was taped at the first input {failed} at this one")
+            found = dict.fromkeys(
+                self._names, f"the graph that was taped at the first input {failed} at this one"
+            )
         else:
             found = {}
         left = [unit for unit in self._exact.units if unit.name not in found]
@@ -94,8 +98,8 @@ class Faithfulness:
         if self._further:
             of = ", ".join(f"{name} at {count}" for name, count in self._further.items())
             found.append(
-                f"the units differ from input to input: of {self._inputs} inputs, the network also runs {of}, which the "
-                "first input does not meet and which is not measured"
+                f"the units differ from input to input: of {self._inputs} inputs, the network also runs {of}, which "
+                "the first input does not meet and which is not measured"
             )
         return tuple(found)
 
@@ -110,7 +114,9 @@ class Faithfulness:
             other = discover(self._module, x)
             _, there = other.run(x)
         except DiffeoProbeError as error:
-            reason = f"the network takes another path at this input than at the first one, which is not read ({error.what})"
+            reason = (
+                f"the network takes another path at this input than at the first one, not read ({error.what})"
+            )
             return dict.fromkeys(self._names, reason)
         theirs = {unit.name: unit for unit in other.units}
         self._further.update(name for name in theirs if name not in self._names)
@@ -119,7 +125,9 @@ class Faithfulness:
             name = unit.name
             if name not in theirs:
                 self._absent[name] += 1
-                found[name] = "the network takes another path at this input than at the first one: it does not run this unit"
+                found[name] = (
+                    "the network takes another path at this input than at the first one: it does not run this unit"
+                )
             elif not same_unit(unit, theirs[name]):
                 found[name] = (
                     "the unit takes another path at this input than at the first one: it is another function there, "
@@ -140,7 +148,7 @@ class Faithfulness:
             return {}
         try:
             _, exact = self._exact.run(x.to(dtype))
-        except Exception:  # noqa: BLE001 - it is measured, and fails, with a row of its own
+        except Exception:
             return {}
         found = {}
         for unit in units:
@@ -151,7 +159,7 @@ class Faithfulness:
 
 
 def own_arithmetic_doubt(unit: ResidualUnit, own: UnitActivations, measured_at: Tensor) -> str | None:
-    """Return why a unit in the arithmetic of the analysis is another function than in the user's own; None if it is not.
+    """Return why a unit is another function in the arithmetic of the analysis than in the user's own; None: it is not.
 
     At the input that the user's arithmetic gave, the outputs may differ by what rounding of that arithmetic explains:
     64 roundings of the largest output, or 256 times what `rounding_of` sees; by one percent of the unit's magnitudes
@@ -214,7 +222,6 @@ def _same_map(a: fx.GraphModule, b: fx.GraphModule) -> bool:
     left, right = list(a.graph.nodes), list(b.graph.nodes)
     if len(left) != len(right):
         return False
-    places = {node: str(k) for k, node in enumerate(left)}, {node: str(k) for k, node in enumerate(right)}
     for one, two in zip(left, right, strict=True):
         if one.op != two.op:
             return False
@@ -223,23 +230,17 @@ def _same_map(a: fx.GraphModule, b: fx.GraphModule) -> bool:
                 return False
         elif one.op == "call_function" and one.target is not two.target:
             return False
-        operands = [
-            repr(fx.map_arg((node.args, node.kwargs), lambda operand, p=p: _Place(p[operand])))
-            for node, p in ((one, places[0]), (two, places[1]))
-        ]
-        if operands[0] != operands[1]:
-            return False
-    return True
+    return _operands(left) == _operands(right)
 
 
-class _Place:
-    """An operand by its position in its graph."""
+def _operands(nodes: list[fx.Node]) -> list[str]:
+    """Return what each operation is given, other operations by their position."""
+    places = {node: f"result {position}" for position, node in enumerate(nodes)}
 
-    def __init__(self, position: str) -> None:
-        self._position = position
+    def place(item: Any) -> Any:
+        return places[item] if isinstance(item, fx.Node) else item
 
-    def __repr__(self) -> str:
-        return f"node {self._position}"
+    return [repr(map_structure(place, (node.args, dict(node.kwargs)))) for node in nodes]
 
 
 def _dtype_of(discovery: Discovery) -> torch.dtype | None:

@@ -178,7 +178,9 @@ def test_a_contracting_path_certifies_nothing():
             # 1.5 x above, 1 + 2.5 x below: -0.2 and 0.3333 have one image
             return x + self.f(x) if x.mean() > 0 else x + 3 * self.f(x) + 1
 
-    verdict = rdp.analyze(Gate().eval(), torch.tensor([[2.0], [3.0]]), budget="standard").result["verdicts"][0]
+    verdict = rdp.analyze(Gate().eval(), torch.tensor([[2.0], [3.0]]), budget="standard").result["verdicts"][
+        0
+    ]
     assert verdict["state"] == "no_violation_found"
 
 

@@ -16,6 +16,7 @@ from resnet_diffeo_probe.jacobian import UnitJacobian
 from resnet_diffeo_probe.jacobian.linearized.device import compute_device
 from resnet_diffeo_probe.nearest import nearest
 from resnet_diffeo_probe.units import Discovery, ResidualUnit
+from resnet_diffeo_probe.units.recognition.kinds import is_identity, is_reshape
 
 __all__ = ["ESTIMATE", "Plan", "UnitPlan", "make_plan", "prepared"]
 
@@ -145,7 +146,13 @@ def _reason(error: Exception) -> str:
 
 
 def _is_rearranged(unit: ResidualUnit) -> bool:
-    return unit.input_shape != unit.output_shape and math.prod(unit.input_shape) == math.prod(unit.output_shape)
+    """Say whether the shortcut passes every coordinate on, in another layout."""
+    calls = [node for node in unit.shortcut_map.graph.nodes if node.op == "call_function"]
+    return (
+        unit.input_shape != unit.output_shape
+        and math.prod(unit.input_shape) == math.prod(unit.output_shape)
+        and all(is_reshape(node) or is_identity(node) for node in calls)
+    )
 
 
 def _rearranged(unit: ResidualUnit) -> str:
@@ -158,6 +165,11 @@ def _rearranged(unit: ResidualUnit) -> str:
 
 def _changes_dimension(unit: ResidualUnit) -> str:
     shapes = [" × ".join(map(str, shape)) for shape in (unit.input_shape, unit.output_shape)]
+    if math.prod(unit.input_shape) == math.prod(unit.output_shape) and unit.input_shape != unit.output_shape:
+        return (
+            f"The unit maps {shapes[0]} to {shapes[1]}, as many coordinates, but its shortcut is a {unit.shortcut}, "
+            "not the identity: this is no step x + F(x) of a flow."
+        )
     if unit.input_shape == unit.output_shape:
         return f"The shortcut is a {unit.shortcut}, not the identity: this is no step x + F(x) of a flow."
     return f"The unit maps {shapes[0]} to {shapes[1]}: it changes the dimension and cannot be a bijection."

@@ -117,7 +117,7 @@ def prove_units(
     for name, reason in why_not.items():
         if reason is not None and (lost := DETAILED & set(plan.settings.quantities)):
             for row in measured.rows[name].values():
-                row |= dict.fromkeys(lost - row.keys(), Finding.missing(Status.OTHER_FUNCTION, reason))
+                row.update(dict.fromkeys(lost - row.keys(), Finding.missing(Status.OTHER_FUNCTION, reason)))
     in_order = {p.unit.name: found[p.unit.name] for p in searched if p.unit.name in found}
     if not finished:
         raise Unfinished(in_order)

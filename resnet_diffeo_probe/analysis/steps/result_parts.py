@@ -29,9 +29,7 @@ __all__ = [
 ]
 
 
-def model_json(
-    loaded: LoadedModel, discovery: Discovery, at_inputs: tuple[str, ...] = ()
-) -> dict[str, Any]:
+def model_json(loaded: LoadedModel, discovery: Discovery, at_inputs: tuple[str, ...] = ()) -> dict[str, Any]:
     """Return the object `model`; `at_inputs` are notes that only a look at every input gave."""
     return {
         "file": loaded.path.name,

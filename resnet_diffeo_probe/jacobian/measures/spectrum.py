@@ -83,8 +83,8 @@ def _extreme(lin: Linearization, gram: Callable[[Tensor], Tensor], *, invert: bo
         values, vectors = sparse.eigsh(operator, k=1, which="LM", v0=start, tol=_TOLERANCE, maxiter=200)
     except sparse.ArpackNoConvergence:
         return Finding.missing(Status.NOT_CONVERGED, "Lanczos iterations did not converge")
-    except sparse.ArpackError as error:
-        return Finding.missing(Status.NOT_CONVERGED, f"Lanczos iterations failed ({error})")
+    except sparse.ArpackError as failure:
+        return Finding.missing(Status.NOT_CONVERGED, f"Lanczos iterations failed ({failure})")
     theta, vector = float(values[0]), vectors[:, 0]
     # an eigenvalue lies within the residual of θ, and θ ≤ the largest one, so that is where it is
     residual = float(np.linalg.norm(product(vector) - theta * vector))

@@ -252,6 +252,13 @@ def _where(args: _Arguments, kwargs: _Keywords, shape: Any) -> Spelled:
     return Spelled(torch.where, args, kwargs)
 
 
+def _same(target: Callable[..., Any]) -> Callable[[_Arguments, _Keywords, Any], Spelled]:
+    def spell(args: _Arguments, kwargs: _Keywords, shape: Any) -> Spelled:
+        return Spelled(target, args, kwargs)
+
+    return spell
+
+
 def _rms_norm(args: _Arguments, kwargs: _Keywords, shape: Any) -> Spelled:
     """Write out the epsilon that is that of the input's dtype where none is given: it is part of the function."""
     given = dict(zip(("input", "normalized_shape", "weight", "eps"), args, strict=False)) | kwargs
@@ -293,6 +300,7 @@ _SPECIAL: dict[str, Callable[[_Arguments, _Keywords, Any], Spelled]] = {
     "t": _matrix_transpose,
     "addmm": _addmm,
     "rms_norm": _rms_norm,
+    "fused_moving_avg_obs_fake_quant": _same(functional.fused_fake_quantized),
     "where": _where,
     "float": _cast(torch.float32),
     "double": _cast(torch.float64),

@@ -38,9 +38,7 @@ def same_path(tape: Tape, other: Tape) -> bool:
         if isinstance(a, dict):
             return isinstance(b, dict) and list(a) == list(b) and all(alike(a[key], b[key]) for key in a)
         if isinstance(a, slice):
-            return isinstance(b, slice) and alike(
-                (a.start, a.stop, a.step), (b.start, b.stop, b.step)
-            )
+            return isinstance(b, slice) and alike((a.start, a.stop, a.step), (b.start, b.stop, b.step))
         return a is b or (type(a) is type(b) and repr(a) == repr(b))
 
     for call, later in zip(tape.calls, other.calls, strict=True):
@@ -50,9 +48,7 @@ def same_path(tape: Tape, other: Tape) -> bool:
             return False
         if [path for path, _ in call.results] != [path for path, _ in later.results]:
             return False
-        partner |= {
-            id(a): b for (_, a), (_, b) in zip(call.results, later.results, strict=True)
-        }
+        partner |= {id(a): b for (_, a), (_, b) in zip(call.results, later.results, strict=True)}
     return True
 
 
