@@ -28,6 +28,7 @@ class Status(StrEnum):
     INFINITE = "infinite"  # plus infinity, e.g. a critical step with no eigenvalue to stop it
     UNDETERMINED = "undetermined"  # within rounding error of the point where the answer changes
     ON_KINK = "on_kink"  # the input lies on a kink of the branch: one of several one-sided values
+    OTHER_FUNCTION = "other_function"  # what was to be measured is not what the user's module computes there
     NOT_CONVERGED = "not_converged"
     NOT_APPLICABLE = "not_applicable"
     NOT_RUN = "not_run"

@@ -22,7 +22,7 @@ from resnet_diffeo_probe.analysis.planning.result_size import require_readable
 from resnet_diffeo_probe.analysis.planning.settings import Settings
 from resnet_diffeo_probe.analysis.result.schema import SCHEMA_VERSION, validate
 from resnet_diffeo_probe.analysis.steps.order import STEPS
-from resnet_diffeo_probe.analysis.steps.proving import PAIR, PROOFS, witnesses_of
+from resnet_diffeo_probe.analysis.steps.proving import PAIR, PROOFS, unproven, witnesses_of
 from resnet_diffeo_probe.analysis.steps.result_parts import (
     inputs_json,
     model_json,
@@ -35,11 +35,13 @@ from resnet_diffeo_probe.analysis.store.fingerprint import conditions_of
 from resnet_diffeo_probe.analysis.store.kept_steps import StepReuse
 from resnet_diffeo_probe.bijectivity import Verdict, Witness, network_verdicts, unit_verdicts
 from resnet_diffeo_probe.bijectivity.continuity import continuity_of
+from resnet_diffeo_probe.bijectivity.premises import Premises
 from resnet_diffeo_probe.bijectivity.witnesses.pixel_pair import PixelPair
 from resnet_diffeo_probe.bijectivity.witnesses.pixel_pair import save as save_pixels
 from resnet_diffeo_probe.bijectivity.witnesses.witness import save
 from resnet_diffeo_probe.inputs import Inputs, accuracy
 from resnet_diffeo_probe.models import LoadedModel
+from resnet_diffeo_probe.units.faithful import Faithfulness
 
 __all__ = ["Analysis", "analyze"]
 
@@ -118,14 +120,15 @@ def analyze(
         ):
             execution.events.discarded(reasons)
         plan = prepared(plan)
-        measured = run_plan(exact, plan, batch, execution)
+        faithful = Faithfulness(loaded.module, discovery, exact, batch.part(0, 1))
+        measured = run_plan(exact, plan, batch, execution, faithful)
         context = Context(loaded, batch, discovery, exact, plan, measured, execution, _verdicts)
         taken = take_steps(STEPS, context)
     limits = default_thresholds() if (given := (provenance or Provenance()).thresholds) is None else given
     result = {
         "schema_version": SCHEMA_VERSION,
         "tool": tool_json(settings, provenance or Provenance(), started, time.perf_counter() - clock),
-        "model": model_json(loaded, discovery),
+        "model": model_json(loaded, discovery, measured.notes),
         "inputs": inputs_json(
             batch, accuracy(logits, batch, loaded.num_classes) if logits is not None else None
         ),
@@ -163,6 +166,10 @@ def _verdicts(context: Context) -> tuple[Verdict, ...]:
             nonnegative=measured.nonnegative[name],
             witnesses=proofs[name].witnesses if name in proofs else (),
             certificate=proofs[name].certificate if name in proofs else None,
-            continuity=continuity_of(unit_plan.unit.branch),
+            premises=Premises(
+                continuity_of(unit_plan.unit.branch),
+                unproven(unit_plan, measured.rows[name]),
+                measured.digests,
+            ),
         )
     return (*verdicts, *network_verdicts(verdicts))

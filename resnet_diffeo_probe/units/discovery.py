@@ -37,6 +37,7 @@ class Discovery:
         batch_is_free: whether `graph` takes other batch sizes than the example's.
         exact: whether `graph` reproduced the model's output to the bit.
         notes: sentences on what the graph rests on.
+        dispatched: whether the model was taped at the dispatcher.
     """
 
     def __init__(self, rebuilt: Rebuilt, plans: Sequence[UnitPlan], rejected: Sequence[RejectedSum]):
@@ -44,6 +45,7 @@ class Discovery:
         self.batch_is_free = rebuilt.batch_is_free
         self.exact = rebuilt.exact
         self.notes = rebuilt.notes
+        self.dispatched = rebuilt.dispatched
         self._rebuilt = rebuilt
         cutter = Cutter(self.graph)
         units: list[ResidualUnit] = []

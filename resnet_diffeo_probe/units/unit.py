@@ -58,6 +58,8 @@ class ResidualUnit:
         branch: x -> F(x), the sign of a subtraction and factors included.
         shortcut_map: x -> s(x).
         activation_map: g -> a(g), or None.
+        chooses_path: whether Python code read numbers on the way from x to g, on which the operations that it calls
+            may depend: these maps are those of the path that the example took.
     """
 
     name: str
@@ -69,6 +71,7 @@ class ResidualUnit:
     branch: fx.GraphModule = field(repr=False)
     shortcut_map: fx.GraphModule = field(repr=False)
     activation_map: fx.GraphModule | None = field(repr=False)
+    chooses_path: bool = False
 
     @property
     def dimension(self) -> int:
@@ -142,7 +145,21 @@ def cut_unit(plan: UnitPlan, index: int, graph: fx.Graph, cutter: Cutter) -> Res
         branch=cutter.cut(plan.input, plan.branch, "Branch"),
         shortcut_map=cutter.cut(plan.input, [plan.shortcut], "Shortcut"),
         activation_map=activation_map,
+        chooses_path=_is_read_between(graph, start, total),
     )
+
+
+def _is_read_between(graph: fx.Graph, start: fx.Node, total: fx.Node) -> bool:
+    """Say whether Python code read numbers of x, or of what is computed from it before the sum is there."""
+    reached = {start}
+    for node in graph.nodes:
+        if node is total:
+            break
+        if node in reached or any(operand in reached for operand in node.all_input_nodes):
+            reached.add(node)
+            if node.meta.get("read"):
+                return True
+    return False
 
 
 def _require_batch_first(node: fx.Node, batch: int) -> None:

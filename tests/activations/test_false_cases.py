@@ -12,12 +12,13 @@ from torch import Tensor, nn
 from resnet_diffeo_probe.bijectivity import State, unit_verdicts
 from resnet_diffeo_probe.bijectivity.certificates.certificate_global import global_certificate
 from resnet_diffeo_probe.bijectivity.continuity import Continuity
+from resnet_diffeo_probe.bijectivity.premises import Premises
 from resnet_diffeo_probe.finding import Finding, Status
 from resnet_diffeo_probe.jacobian import UnitJacobian
 from resnet_diffeo_probe.jacobian.measures.measure import activation_measures
 from resnet_diffeo_probe.units import ResidualUnit, discover
 
-CONTINUOUS = Continuity(("add", "relu"))
+CONTINUOUS = Premises(Continuity(("add", "relu")))
 
 
 class Residual(nn.Module):
@@ -71,6 +72,7 @@ def test_an_elu_of_negative_alpha_has_its_own_slope() -> None:
     "inner",
     [
         nn.CELU(alpha=-1.0),
+        nn.Softplus(),
         nn.Softplus(threshold=1),
         nn.Softplus(beta=2, threshold=5),
         nn.Hardshrink(1.0),
@@ -114,7 +116,7 @@ class LipSwish(nn.Module):
         nn.Softshrink(),
         nn.Threshold(0.5, 0.5),
         nn.RReLU(),
-        nn.Softplus(),
+        nn.Softplus(threshold=40),
     ],
     ids=str,
 )
@@ -173,7 +175,7 @@ def test_only_injective_activations_hand_the_verdict_on(
         not_run=None,
         rows=rows,
         nonnegative={},
-        continuity=CONTINUOUS,
+        premises=CONTINUOUS,
     )
     assert total.state is State.NO_VIOLATION_FOUND
     assert whole.state is (State.NO_VIOLATION_FOUND if injective else State.UNDETERMINED)
@@ -206,7 +208,7 @@ def test_whatever_clips_is_seen_to_clip(after: nn.Module, display: str) -> None:
         not_run=None,
         rows=rows,
         nonnegative={},
-        continuity=CONTINUOUS,
+        premises=CONTINUOUS,
     )[1]
     assert whole.state is State.NOT_INJECTIVE_PROVEN
     assert f"The {display} after the addition" in whole.sentence
@@ -222,7 +224,7 @@ def test_a_jump_after_the_addition_proves_nothing_by_clipping() -> None:
         not_run=None,
         rows=rows,
         nonnegative={},
-        continuity=CONTINUOUS,
+        premises=CONTINUOUS,
     )[1]
     assert whole.state is State.UNDETERMINED
 

@@ -95,7 +95,7 @@ def test_kinks_are_where_the_one_sided_slopes_or_values_differ(case: tuple[Any, 
         sides = torch.tensor([kink - 1e-9, kink + 1e-9], dtype=torch.float64)
         left, right = derivative(f, sides).tolist()
         below, above = f(sides).tolist()
-        assert abs(left - right) > 1e-3 or abs(below - above) > 1e-3
+        assert abs(left - right) > 1e-9 or abs(below - above) > 1e-9
     # between them the derivative moves with the argument: no jump that a grid ten times finer does not resolve
     edges = [-30.0, *(found.kinks or ()), 30.0]
     for first, last in pairwise(edges):
@@ -120,7 +120,7 @@ def test_it_is_continuous_exactly_where_it_says_so(case: tuple[Any, Activation])
         sides = torch.tensor([kink, kink - 1e-12, kink + 1e-12], dtype=torch.float64)
         values = f(sides)
         jumps.append(float((values - values[0]).abs().max() / max(1.0, abs(float(values[0])))))
-    assert found.continuous is (max(jumps) <= ROUNDING)
+    assert found.continuous is (max(jumps) <= 1e-11)
 
 
 def test_curvature_bounds_how_fast_the_derivative_moves(case: tuple[Any, Activation]) -> None:
@@ -141,7 +141,11 @@ def test_curvature_bounds_how_fast_the_derivative_moves(case: tuple[Any, Activat
 def test_injective_where_it_says_so_and_nowhere_else(case: tuple[Any, Activation]) -> None:
     f, found = case
     # flat pieces are held by the test on constants: what is left is whether it turns
-    steps = f(torch.linspace(-30.0003, 30.0, 60_001, dtype=torch.float64)).diff()
+    # a jump may be small: softplus drops by 2e-9 where torch goes over to a line
+    near = [torch.tensor([k - 1e-11, k + 1e-11], dtype=torch.float64) for k in found.kinks or ()]
+    steps = f(
+        torch.cat([torch.linspace(-30.0003, 30.0, 60_001, dtype=torch.float64), *near]).sort().values
+    ).diff()
     turns = bool((steps > 1e-12).any() and (steps < -1e-12).any())
     assert found.injective is (not turns and not found.constants)
 

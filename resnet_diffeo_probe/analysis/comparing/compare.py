@@ -158,7 +158,7 @@ def _sign_flips(units: list[str], rows_a: Rows, rows_b: Rows) -> list[dict[str, 
 
 
 def _looked_at(row: Mapping[str, Any]) -> bool:
-    return row["status"] in ("ok", "singular", "undetermined", "on_kink")
+    return row["status"] in ("ok", "singular", "undetermined", "on_kink", "other_function")
 
 
 def _measures(units: list[str], rows_a: Rows, rows_b: Rows) -> list[dict[str, Any]]:

@@ -21,7 +21,7 @@ Row = Mapping[str, Any]
 # Values that are no number but lie on one side of every limit.
 _INFINITE = {"infinite": math.inf, "singular": -math.inf}
 # A sign on a kink is that of one of several one-sided Jacobians: the verdicts count it as undetermined.
-_UNDETERMINED = frozenset(("undetermined", "on_kink"))
+_UNDETERMINED = frozenset(("undetermined", "on_kink", "other_function"))
 _LOOKED_AT = _UNDETERMINED | {"ok", "singular"}
 
 

@@ -8,6 +8,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
+from resnet_diffeo_probe.analysis.measuring.undeclared import undeclared
 from resnet_diffeo_probe.analysis.planning.estimating import (
     bytes_of_products,
     counts_eigenvalues,
@@ -22,6 +23,7 @@ from resnet_diffeo_probe.analysis.planning.quantities import DETAILED
 from resnet_diffeo_probe.bijectivity import PROOF_QUANTITIES
 from resnet_diffeo_probe.bijectivity.inverse.inverse_consistency import inverse_consistency
 from resnet_diffeo_probe.bijectivity.kinks import kink_doubt
+from resnet_diffeo_probe.errors import UnsupportedUnitError
 from resnet_diffeo_probe.finding import Finding, Status
 from resnet_diffeo_probe.jacobian import Determinant, UnitJacobian, measure
 from resnet_diffeo_probe.jacobian.linearized.linearize import Linearization
@@ -30,13 +32,17 @@ from resnet_diffeo_probe.measures.record.measure import Of
 from resnet_diffeo_probe.measures.registry import functions_of
 from resnet_diffeo_probe.units import UnitActivations
 
-__all__ = ["BegunPair", "UnmeasuredError", "measure_pair"]
+__all__ = ["BegunPair", "OtherFunctionError", "UnmeasuredError", "measure_pair"]
 
 _CHEAP_INVERSES = frozenset(PROOF_QUANTITIES) - DETAILED
 
 
 class UnmeasuredError(Exception):
     """Why nothing was measured, for people: a worker that was stopped or lost."""
+
+
+class OtherFunctionError(Exception):
+    """Why what would be measured is not what the user's module computes, for people."""
 
 
 def measure_pair(plan: Plan, unit_plan: UnitPlan, name: str, seen: UnitActivations | Exception) -> Outcome:
@@ -132,6 +138,10 @@ class BegunPair:
     def _add_jacobian(self, x: Tensor, found: dict[str, Finding], factorized: Determinant | None) -> None:
         """Add what is found of the Jacobian; what came before a failure stays."""
         unit_plan, settings = self._unit_plan, self._settings
+        if (doubt := undeclared(unit_plan.unit, x, seed=settings.seed)) is not None:
+            other = Finding.missing(Status.OTHER_FUNCTION, doubt)
+            found |= dict.fromkeys((q for q in self._quantities if q not in found), other)
+            return
         if unit_plan.estimated is not None:
             found |= estimates(unit_plan, self._name, x, settings)
             return
@@ -180,7 +190,15 @@ def _inverse(jacobian: UnitJacobian, x: Tensor, wanted: frozenset[str]) -> dict[
 def _as_finding(error: Exception) -> Finding:
     if isinstance(error, UnmeasuredError):
         return Finding.missing(Status.NOT_RUN, str(error))
+    if isinstance(error, OtherFunctionError):
+        return Finding.missing(Status.OTHER_FUNCTION, str(error))
+    if isinstance(error, UnsupportedUnitError):
+        return Finding.missing(Status.NOT_RUN, error.what)
     text = f"{type(error).__name__}: {error}".splitlines()[0][:300]
+    if "derivative for" in text:
+        return Finding.missing(
+            Status.NOT_RUN, f"torch has no derivative for an operation of this unit ({text})"
+        )
     if isinstance(error, MemoryError) or "out of memory" in text or "can't allocate memory" in text:
         return Finding.missing(Status.NOT_RUN, f"out of memory ({text})")
     return Finding.missing(Status.ERROR, text)

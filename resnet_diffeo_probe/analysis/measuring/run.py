@@ -14,7 +14,7 @@ import torch
 from resnet_diffeo_probe.analysis.events import Events, Progress
 from resnet_diffeo_probe.analysis.measuring.execution import Execution
 from resnet_diffeo_probe.analysis.measuring.held_once import HeldOnce
-from resnet_diffeo_probe.analysis.measuring.pair import measure_pair
+from resnet_diffeo_probe.analysis.measuring.pair import OtherFunctionError, measure_pair
 from resnet_diffeo_probe.analysis.measuring.tasks import Task
 from resnet_diffeo_probe.analysis.planning.outcome import Outcome
 from resnet_diffeo_probe.analysis.planning.plan import Plan, UnitPlan
@@ -25,6 +25,7 @@ from resnet_diffeo_probe.finding import Finding, Status
 from resnet_diffeo_probe.inputs import Inputs
 from resnet_diffeo_probe.jacobian.measures.measure import JACOBIAN_QUANTITIES
 from resnet_diffeo_probe.units import Discovery
+from resnet_diffeo_probe.units.faithful import Faithfulness
 
 __all__ = ["Measured", "Reuse", "run_plan"]
 
@@ -58,6 +59,8 @@ class Measured:
         seconds: unit -> time of its measurements.
         interrupted: whether the user stopped the run.
         reuse: what of it is from an earlier run.
+        notes: sentences on the network that only a look at every input tells.
+        digests: input -> fingerprint, equal for equal inputs.
     """
 
     rows: dict[str, dict[str, dict[str, Finding]]] = field(default_factory=dict)
@@ -65,6 +68,8 @@ class Measured:
     seconds: dict[str, float] = field(default_factory=dict)
     interrupted: bool = False
     reuse: Reuse = field(default_factory=Reuse)
+    notes: tuple[str, ...] = ()
+    digests: dict[str, str] = field(default_factory=dict)
 
 
 def run_plan(
@@ -72,6 +77,7 @@ def run_plan(
     plan: Plan,
     inputs: Inputs,
     execution: Execution | None = None,
+    faithful: Faithfulness | None = None,
 ) -> Measured:
     """Measure every planned unit at every input.
 
@@ -84,13 +90,14 @@ def run_plan(
         inputs: read one at a time.
         execution: who measures, where it is kept, and who hears of it; its store is begun. None: threads of this
             process, nowhere, nobody.
+        faithful: says at which inputs the user's own module computes something else; None: it is not asked.
 
     Raises:
         StoreError: the store cannot be read or written.
         DiffeoProbeError: no worker can be made ready.
     """
     execution = Execution() if execution is None else execution
-    run, stop = _Run(plan, inputs, execution), execution.stop
+    run, stop = _Run(plan, inputs, execution, faithful), execution.stop
     with execution.executor(discovery, plan) as workers:
         outcomes = workers.run(run.tasks())
         with stop.finishing(workers.stop):
@@ -105,19 +112,23 @@ def run_plan(
                     run.add(outcome)
     run.measured.interrupted |= stop.requested
     run.order_rows()
+    run.measured.notes = () if faithful is None else faithful.notes()
     return run.measured
 
 
 class _Run:
     """What is left of a plan, and what came of it."""
 
-    def __init__(self, plan: Plan, inputs: Inputs, execution: Execution) -> None:
+    def __init__(
+        self, plan: Plan, inputs: Inputs, execution: Execution, faithful: Faithfulness | None
+    ) -> None:
         names = [p.unit.name for p in plan.units]
         self.measured = Measured({n: {} for n in names}, {n: {} for n in names}, dict.fromkeys(names, 0.0))
         self._plan = plan
         self._inputs = inputs
         self._store = execution.store
         self.events = execution.events
+        self._faithful = faithful
         self._active = [p for p in plan.units if p.not_run is None]
         self._total = len(self._active) * len(inputs)
         self._done = 0
@@ -137,13 +148,17 @@ class _Run:
                     self._record(measure_pair(self._plan, unit_plan, name, error), reused=False)
                 continue
             missing = self._active
+            digest = self.measured.digests[self._held.word(name)] = input_fingerprint(x)
+            doubts = {} if self._faithful is None else self._faithful.doubts(x)
             if self._store is not None:
-                digest = input_fingerprint(x)
                 missing = [p for p in self._active if not self._reuse(self._store, p, name, digest)]
                 if missing:
                     self._digests[name] = digest, len(missing)
             x = x.to(dtype)
             for unit_plan in missing:
+                if (doubt := doubts.get(unit_plan.unit.name)) is not None:
+                    self.add(measure_pair(self._plan, unit_plan, name, OtherFunctionError(doubt)))
+                    continue
                 yield Task(unit_plan.unit.name, name, x)
 
     def add(self, outcome: Outcome) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fnmatch
+import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -15,6 +16,7 @@ from resnet_diffeo_probe.jacobian import UnitJacobian
 from resnet_diffeo_probe.jacobian.linearized.device import compute_device
 from resnet_diffeo_probe.nearest import nearest
 from resnet_diffeo_probe.units import Discovery, ResidualUnit
+from resnet_diffeo_probe.units.recognition.kinds import is_identity, is_reshape
 
 __all__ = ["ESTIMATE", "Plan", "UnitPlan", "make_plan", "prepared"]
 
@@ -116,6 +118,8 @@ def _matches(name: str, patterns: Sequence[str]) -> bool:
 
 
 def _plan_unit(unit: ResidualUnit, chosen: bool, settings: Settings) -> UnitPlan:
+    if _is_rearranged(unit):
+        return UnitPlan(unit, None, not_run=_rearranged(unit), about={"method": "none", "cut": None})
     if not unit.preserves_dimension:
         reason = _changes_dimension(unit)
         return UnitPlan(unit, None, not_applicable=reason, about={"method": "none", "cut": None})
@@ -135,11 +139,37 @@ def _plan_unit(unit: ResidualUnit, chosen: bool, settings: Settings) -> UnitPlan
 def _reason(error: Exception) -> str:
     if isinstance(error, UnsupportedUnitError):
         return error.what
-    return f"{type(error).__name__}: {error}".splitlines()[0][:300]
+    text = f"{type(error).__name__}: {error}".splitlines()[0][:300]
+    if "derivative for" in text:
+        return f"torch has no derivative for an operation of this branch ({text})"
+    return text
+
+
+def _is_rearranged(unit: ResidualUnit) -> bool:
+    """Say whether the shortcut passes every coordinate on, in another layout."""
+    calls = [node for node in unit.shortcut_map.graph.nodes if node.op == "call_function"]
+    return (
+        unit.input_shape != unit.output_shape
+        and math.prod(unit.input_shape) == math.prod(unit.output_shape)
+        and all(is_reshape(node) or is_identity(node) for node in calls)
+    )
+
+
+def _rearranged(unit: ResidualUnit) -> str:
+    shapes = [" × ".join(map(str, shape)) for shape in (unit.input_shape, unit.output_shape)]
+    return (
+        f"The unit maps {shapes[0]} to {shapes[1]}, which are as many coordinates in another layout: it may be a "
+        "bijection, and is not measured; written in one layout, x + F(x) with F(x) of x's shape, it is"
+    )
 
 
 def _changes_dimension(unit: ResidualUnit) -> str:
     shapes = [" × ".join(map(str, shape)) for shape in (unit.input_shape, unit.output_shape)]
+    if math.prod(unit.input_shape) == math.prod(unit.output_shape) and unit.input_shape != unit.output_shape:
+        return (
+            f"The unit maps {shapes[0]} to {shapes[1]}, as many coordinates, but its shortcut is a {unit.shortcut}, "
+            "not the identity: this is no step x + F(x) of a flow."
+        )
     if unit.input_shape == unit.output_shape:
         return f"The shortcut is a {unit.shortcut}, not the identity: this is no step x + F(x) of a flow."
     return f"The unit maps {shapes[0]} to {shapes[1]}: it changes the dimension and cannot be a bijection."

@@ -33,7 +33,7 @@ from resnet_diffeo_probe.finding import Finding, Status
 from resnet_diffeo_probe.inputs import Inputs
 from resnet_diffeo_probe.units import Discovery
 
-__all__ = ["PAIR", "PROOFS", "is_costly", "pair_in_pixels", "prove_units", "witnesses_of"]
+__all__ = ["PAIR", "PROOFS", "is_costly", "pair_in_pixels", "prove_units", "unproven", "witnesses_of"]
 
 # Their names in the store.
 (_PROOFS,), (_PAIR,) = step_names.PROOFS.kept, step_names.PAIR.kept
@@ -62,10 +62,12 @@ def prove_units(context: Context) -> dict[str, Proofs]:
     """
     plan, measured, inputs, kept = context.plan, context.measured, context.batch, context.kept
     module, events = context.loaded.module, context.execution.events
+    why_not = {p.unit.name: unproven(p, measured.rows[p.unit.name]) for p in plan.units}
     searched = [
         p
         for p in plan.units
         if p.jacobian is not None
+        and why_not[p.unit.name] is None
         and (_has_sign(measured.rows[p.unit.name]) or _details_every_input(plan.settings))
         and (plan.settings.budget is Budget.FULL or not is_costly(p))
     ]
@@ -104,10 +106,30 @@ def prove_units(context: Context) -> dict[str, Proofs]:
         for input_name, findings in proofs.findings.items():
             asked_for = plan.settings.measures or findings
             measured.rows[name][input_name] |= {q: f for q, f in findings.items() if q in asked_for}
+    for name, reason in why_not.items():
+        if reason is not None and (lost := DETAILED & set(plan.settings.quantities)):
+            for row in measured.rows[name].values():
+                row.update(dict.fromkeys(lost - row.keys(), Finding.missing(Status.OTHER_FUNCTION, reason)))
     in_order = {p.unit.name: found[p.unit.name] for p in searched if p.unit.name in found}
     if not finished:
         raise Unfinished(in_order)
     return in_order
+
+
+def unproven(unit_plan: UnitPlan, rows: Mapping[str, Mapping[str, Finding]]) -> str | None:
+    """Return why nothing can be proven of a unit by what was measured: it is not one map of the user's; else None.
+
+    Args:
+        unit_plan: of the unit.
+        rows: input name -> quantity -> finding, as measured.
+    """
+    if unit_plan.unit.chooses_path:
+        return (
+            "the unit's code reads numbers of its own input, and what it computes elsewhere may depend on them: what "
+            "was measured is the path that the first input takes"
+        )
+    others = (f.reason for row in rows.values() for f in row.values() if f.status is Status.OTHER_FUNCTION)
+    return next(others, None)
 
 
 def pair_in_pixels(context: Context) -> PixelPair | NoPixelPair | None:

@@ -57,8 +57,8 @@ def tool_json(
     }
 
 
-def model_json(loaded: LoadedModel, discovery: Discovery) -> dict[str, Any]:
-    """Return the object `model`."""
+def model_json(loaded: LoadedModel, discovery: Discovery, at_inputs: tuple[str, ...] = ()) -> dict[str, Any]:
+    """Return the object `model`; `at_inputs` are notes that only a look at every input gave."""
     return {
         "file": loaded.path.name,
         "sha256": loaded.sha256 or None,
@@ -67,7 +67,7 @@ def model_json(loaded: LoadedModel, discovery: Discovery) -> dict[str, Any]:
         "architecture_assumed": loaded.architecture_assumed,
         "parameters": loaded.parameters,
         "num_classes": loaded.num_classes,
-        "notes": [*loaded.notes, *discovery.notes],
+        "notes": [*loaded.notes, *discovery.notes, *at_inputs],
         "rejected_sums": [{"name": r.name or "the network", "reason": r.reason} for r in discovery.rejected],
     }
 

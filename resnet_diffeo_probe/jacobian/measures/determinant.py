@@ -11,6 +11,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 
+import torch
+
 from resnet_diffeo_probe.finding import Evidence, Finding, Status
 from resnet_diffeo_probe.jacobian.elimination.rows import factorize, factorize_and_solve_transpose
 from resnet_diffeo_probe.jacobian.linearized.factorization import JacobianFactorization
@@ -105,6 +107,11 @@ def _undecided(factorization: JacobianFactorization, margin: float, dtype: str, 
     """Return that the sign is not known, and the logarithm only as it was computed."""
     if math.isfinite(margin):
         reason = f"J is within rounding error of a singular matrix (margin {margin:.1e}, to be below 1)"
+        if (gain := _gain(factorization.linearization, seed)) * torch.finfo(getattr(torch, dtype)).eps >= 1:
+            reason = (
+                f"x is lost in rounding beside F(x), which is about {gain:.0e} times as large: solves with J subtract "
+                f"numbers of that size, and the check of the sign fails (margin {margin:.1e}, to be below 1)"
+            )
         bound = Finding(margin, Evidence.ESTIMATED, dtype=dtype, seed=seed)
     else:
         reason = (
@@ -116,6 +123,12 @@ def _undecided(factorization: JacobianFactorization, margin: float, dtype: str, 
     sign = Finding(None, Evidence.EXACT, Status.UNDETERMINED, dtype=dtype, reason=reason)
     logabsdet = Finding(factorization.logabsdet, status=Status.UNDETERMINED, dtype=dtype, reason=reason)
     return Determinant(sign, logabsdet, bound, factorization)
+
+
+def _gain(lin: Linearization, seed: int) -> float:
+    """Return how much longer J makes a random vector."""
+    u = probes_of(lin, seed).outer[:1]
+    return float(torch.linalg.vector_norm(lin.apply_transpose(u)) / torch.linalg.vector_norm(u))
 
 
 def _without_pivots(factorization: JacobianFactorization, dtype: str) -> Determinant:

@@ -130,6 +130,8 @@ def _extreme(lin: Linearization, gram: Callable[[Tensor], Tensor], *, invert: bo
         values, vectors = sparse.eigsh(operator, k=1, which="LM", v0=start, tol=_TOLERANCE, maxiter=200)
     except sparse.ArpackNoConvergence:
         return Finding.missing(Status.NOT_CONVERGED, "Lanczos iterations did not converge")
+    except sparse.ArpackError as failure:
+        return Finding.missing(Status.NOT_CONVERGED, f"Lanczos iterations failed ({failure})")
     theta, vector = float(values[0]), vectors[:, 0]
     # an eigenvalue lies within the residual of θ, and θ ≤ the largest one, so that is where it is
     residual = float(np.linalg.norm(product(vector) - theta * vector))
@@ -201,6 +203,10 @@ def leftmost_by_products(
         )
     operator = sparse.LinearOperator((order, order), matvec=apply, dtype=np.float64)
     start = np.random.default_rng(seed).standard_normal(order)
+    image = apply(start)
+    if not image.any():
+        # a matrix that takes a random vector to exactly zero has every row zero, or below the smallest number
+        return _from_real(np.zeros(0), complete_below=math.inf, exact=False, seed=seed, dtype=dtype)
     found = None
     for k in (k for k in _ATTEMPTS if k < order - 1):
         try:
@@ -214,7 +220,7 @@ def leftmost_by_products(
                 maxiter=60,
                 return_eigenvectors=False,
             )
-        except sparse.ArpackNoConvergence:
+        except sparse.ArpackError:  # no convergence, or a start that the iterations end at
             break
         real = values.imag == 0
         reach = float(values.real.max())

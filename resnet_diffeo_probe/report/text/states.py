@@ -66,7 +66,7 @@ _ALL = (
         "not_applicable",
         "–",
         "Not applicable",
-        "The unit changes the dimension: it cannot be a bijection.",
+        "The unit is no step x + F(x): it changes the dimension, or its shortcut is not the identity.",
         5,
     ),
 )

@@ -64,7 +64,8 @@ def build(tape: Tape, model: nn.Module) -> fx.GraphModule:
     """Rebuild a module from its tape.
 
     Each node carries in `meta`: `shape` (with the taped batch), `next_shape` (with one more sample, or None),
-    `dtype`, `data` (whether it depends on the input) and `owner` (the module that ran it).
+    `dtype`, `data` (whether it depends on the input) and `owner` (the module that ran it); `read` where Python code
+    read its numbers.
 
     Args:
         tape: of a forward pass of `model`.
@@ -91,9 +92,28 @@ class _Builder:
         for call in self.tape.calls:
             self._emit(call)
         self.graph.output(map_structure(self._argument, self.tape.output))
+        self._mark_reads()
         erase_unused(self.graph)
         self.graph.lint()
         return assemble(self.graph, self.tensors)
+
+    def _mark_reads(self) -> None:
+        """Mark what Python code read numbers of; where the output does not need it, what it was computed from."""
+        needed: set[fx.Node] = set()
+        for node in reversed(list(self.graph.nodes)):
+            if node.op == "output" or node in needed:
+                needed.update(node.all_input_nodes)
+        read = [node for value in self.tape.read if isinstance(node := self.nodes.get(id(value)), fx.Node)]
+        seen: set[fx.Node] = set()
+        while read:
+            node = read.pop()
+            if node in seen:
+                continue
+            seen.add(node)
+            if node in needed or node.op == "placeholder":
+                node.meta["read"] = True
+            else:
+                read.extend(node.all_input_nodes)
 
     def _emit(self, call: Call) -> None:
         args = map_structure(self._argument, call.args)

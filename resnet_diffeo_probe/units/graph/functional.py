@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-__all__ = ["batch_size", "copied", "on_copy", "setitem", "write_through"]
+__all__ = ["batch_size", "copied", "fused_fake_quantized", "on_copy", "setitem", "write_through"]
 
 
 def batch_size(x: Tensor, per_sample: int = 1, extra: int = 0) -> int:
@@ -42,6 +42,36 @@ def on_copy(x: Tensor, name: str, *args: Any, **kwargs: Any) -> Tensor:
     result = x.clone()
     getattr(result, name)(*args, **kwargs)
     return result
+
+
+def fused_fake_quantized(
+    x: Tensor,
+    observer_on: Tensor,
+    fake_quant_on: Tensor,
+    running_min: Tensor,
+    running_max: Tensor,
+    scale: Tensor,
+    zero_point: Tensor,
+    *observer: Any,
+) -> Tensor:
+    """Return `torch.fused_moving_avg_obs_fake_quant`, of x in any precision and without writing to the observer.
+
+    The observer works in float32, in which the step of the quantisation is the user's. `observer` are torch's further
+    arguments in their order: averaging constant, least and greatest integer, axis, and whether by row and symmetric.
+    """
+    quant_min, quant_max, ch_axis = observer[1:4]
+    step, zero = scale.detach().float().clone(), zero_point.detach().clone()
+    if bool(observer_on.any()):
+        torch.fused_moving_avg_obs_fake_quant(
+            x.detach().float(), observer_on, fake_quant_on,
+            running_min.detach().float().clone(), running_max.detach().float().clone(), step, zero,
+            *observer,
+        )  # fmt: skip
+    if not bool(fake_quant_on.any()):
+        return x
+    if len(observer) > 4 and observer[4]:
+        return torch.fake_quantize_per_channel_affine(x, step, zero, ch_axis, quant_min, quant_max)
+    return torch.fake_quantize_per_tensor_affine(x, step, zero, quant_min, quant_max)
 
 
 def write_through(

@@ -253,6 +253,24 @@ def _where(args: _Arguments, kwargs: _Keywords, shape: Any) -> Spelled:
     return Spelled(torch.where, args, kwargs)
 
 
+def _same(target: Callable[..., Any]) -> Callable[[_Arguments, _Keywords, Any], Spelled]:
+    def spell(args: _Arguments, kwargs: _Keywords, shape: Any) -> Spelled:
+        return Spelled(target, args, kwargs)
+
+    return spell
+
+
+def _rms_norm(args: _Arguments, kwargs: _Keywords, shape: Any) -> Spelled:
+    """Write out the epsilon that is that of the input's dtype where none is given: it is part of the function."""
+    given = dict(zip(("input", "normalized_shape", "weight", "eps"), args, strict=False)) | kwargs
+    eps, dtype = given.get("eps"), given["input"].meta["dtype"]
+    if eps is None and dtype is not None:
+        # half precisions are normalised in float32
+        eps = torch.finfo(torch.float64 if dtype == torch.float64 else torch.float32).eps
+    weight = given.get("weight")
+    return Spelled(F.rms_norm, (given["input"], tuple(given["normalized_shape"]), weight, eps), {})
+
+
 def _addmm(args: _Arguments, kwargs: _Keywords, shape: Any) -> Spelled:
     """Spell b + x Wᵀ as the linear layer that it is, where W is a parameter."""
     bias, x, matrix = args[:3]
@@ -282,6 +300,8 @@ _SPECIAL: dict[str, Callable[[_Arguments, _Keywords, Any], Spelled]] = {
     "T": _transpose_all,
     "t": _matrix_transpose,
     "addmm": _addmm,
+    "rms_norm": _rms_norm,
+    "fused_moving_avg_obs_fake_quant": _same(functional.fused_fake_quantized),
     "where": _where,
     "float": _cast(torch.float32),
     "double": _cast(torch.float64),

@@ -34,12 +34,14 @@ class Rebuilt:
         batch_is_free: whether other batch sizes than the taped one may be given.
         exact: whether its output equalled the module's to the bit.
         notes: sentences on what the graph rests on.
+        dispatched: whether it was taped at the dispatcher.
     """
 
     graph: fx.GraphModule
     batch_is_free: bool
     exact: bool
     notes: tuple[str, ...]
+    dispatched: bool = False
 
 
 def unwrapped(model: nn.Module) -> nn.Module:
@@ -160,7 +162,7 @@ def _attempt(
         if not agree(expected, result):
             raise TapesDifferError("the rebuilt graph gives another output than the network")
         exact = exact and agree(expected, result, exactly=True)
-    return Rebuilt(graph, free, exact, tuple(notes))
+    return Rebuilt(graph, free, exact, tuple(notes), dispatched)
 
 
 def _run(model: nn.Module, function: Any, *args: Any, **kwargs: Any) -> Any:

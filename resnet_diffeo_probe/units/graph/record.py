@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -50,8 +51,14 @@ class _DispatchMode(TorchDispatchMode):
 
 @contextmanager
 def _module_stack(tape: Tape) -> Iterator[None]:
-    enter = register_module_forward_pre_hook(lambda module, _: tape.enter(module))
-    leave = register_module_forward_hook(lambda *_: tape.leave(), always_call=True)
+    # the hooks are those of every thread, and others may be measuring: their modules are none of this forward pass
+    here = threading.get_ident()
+    enter = register_module_forward_pre_hook(
+        lambda module, _: tape.enter(module) if threading.get_ident() == here else None
+    )
+    leave = register_module_forward_hook(
+        lambda *_: tape.leave() if threading.get_ident() == here else None, always_call=True
+    )
     try:
         yield
     finally:

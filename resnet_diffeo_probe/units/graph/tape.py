@@ -20,8 +20,8 @@ from resnet_diffeo_probe.units.graph.values import Call, Value, map_structure, p
 
 __all__ = ["Tape"]
 
-# Results of these depend on the numbers in a tensor, and leave the world of tensors: the tape follows the
-# path taken.
+# Results of these depend on the numbers in a tensor, and leave the world of tensors (or decide how large one is): the
+# tape follows the path taken.
 _READS = frozenset(
     [
         "item",
@@ -37,6 +37,12 @@ _READS = frozenset(
         "is_nonzero",
         "equal",
         "allclose",
+        "_local_scalar_dense",
+        "nonzero",
+        "argwhere",
+        "masked_select",
+        "unique",
+        "unique_consecutive",
     ]
 )
 # Results of these depend on the shape of their arguments, not on their numbers.
@@ -55,6 +61,8 @@ _SHAPE_ONLY = frozenset(
         "randn_like",
     ]
 )
+# These take the form of their second argument, and the numbers of the first.
+_LIKE = frozenset(["expand_as", "view_as", "reshape_as"])
 _RESHAPES = frozenset(
     ["view", "reshape", "flatten", "unflatten", "squeeze", "unsqueeze", "view_as", "reshape_as", "detach"]
 )
@@ -106,6 +114,16 @@ def _written_arguments(
     return written
 
 
+def _spelled_out(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """Spell `a.to(b)` and `a.type_as(b)` without b, of which only dtype and device matter."""
+    rest = dict(kwargs)
+    other = args[1] if len(args) > 1 else rest.pop("other", rest.get("tensor"))
+    if not isinstance(other, Tensor):
+        return args, kwargs
+    rest.pop("tensor", None)
+    return (args[0], other.device, other.dtype, *args[2:]), rest
+
+
 class Tape:
     """The calls of one forward pass, and who owns them.
 
@@ -120,11 +138,13 @@ class Tape:
         result: the same with its tensors.
         reads: names of modules that turned numbers of a tensor into Python values (the tape holds for this
             path).
+        read: the values whose numbers these were.
     """
 
     def __init__(self, model: nn.Module, example: Tensor):
         self.calls: list[Call] = []
         self.reads: list[str] = []
+        self.read: list[Value] = []
         self.output: Any = None
         self.result: Any = None
         self._places: WeakTensorKeyDictionary = WeakTensorKeyDictionary()
@@ -169,6 +189,9 @@ class Tape:
         name = spelling(function)
         if name == "__iter__":  # an iterator would hand out tensors that the tape never saw
             return iter(self.run(torch.unbind, (args[0], 0), {}))
+        if name in {"to", "type_as"}:
+            args, kwargs = _spelled_out(args, kwargs)
+            function = torch.Tensor.to
         given = [*tensors_in(args), *tensors_in(kwargs)]
         before = [_version(tensor) for tensor in given]
         call = Call(
@@ -178,10 +201,12 @@ class Tape:
             [],
             self._stack[-1] if self._stack else "",
         )
-        data = name not in _SHAPE_ONLY and any(self._place(tensor).value.data for tensor in given)
+        numbers = given[:1] if name in _LIKE else given
+        data = name not in _SHAPE_ONLY and any(self._place(tensor).value.data for tensor in numbers)
         result = function(*args, **kwargs)
         if data and name in _READS:
             self.reads.append(call.owner)
+            self.read += [self._place(tensor).value for tensor in given]
         written: list[Tensor] = [
             tensor for tensor, version in zip(given, before, strict=True) if _version(tensor) != version
         ]
