@@ -1,4 +1,4 @@
-"""The networks that are measured: trained ones from files, and torchvision's with random weights.
+"""The networks that are measured: trained ones from files, the one that ships, and torchvision's with random weights.
 
 A trained network is given as `--weights` and its images as `--images`, as CIFAR's are. Trained ImageNet weights are not
 part of this repository. With freshly made batch norms a random network's activations grow or die with depth, and with
@@ -17,11 +17,12 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from resnet_diffeo_probe.demo import demo_paths
 from resnet_diffeo_probe.inputs import Inputs, Preprocessing, read_inputs
 from resnet_diffeo_probe.models import LoadedModel, load
 from resnet_diffeo_probe.units import Discovery, ResidualUnit, discover
 
-__all__ = ["Trained", "calibrate", "images", "network_options", "trained", "unit_inputs"]
+__all__ = ["Trained", "calibrate", "images", "loaded", "network_options", "trained", "unit_inputs"]
 
 # the statistics that the usual CIFAR weights were trained with
 _CIFAR = Preprocessing(mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225), size=32)
@@ -74,8 +75,20 @@ def network_options(description: str | None, *, count: int) -> argparse.Argument
 
 def trained(options: argparse.Namespace) -> Trained:
     """Load what `network_options` names."""
-    model = load(options.weights)
-    inputs = read_inputs(options.images, count=options.count, preprocessing=_CIFAR, shape=model.input_shape)
+    return loaded(options.weights, options.images, options.count)
+
+
+def loaded(weights: Path | None, images: Path | None, count: int) -> Trained:
+    """Load a CIFAR network and its images; in place of what is not named, those that ship with the package."""
+    demo = demo_paths()
+    shipped = Preprocessing(mean=demo.mean, std=demo.std, size=demo.size)
+    model = load(weights or demo.model)
+    inputs = read_inputs(
+        images or demo.inputs,
+        count=count,
+        preprocessing=_CIFAR if images else shipped,
+        shape=model.input_shape,
+    )
     discovery = discover(model.module, inputs.tensor[:1]).to(dtype=torch.float64)
     return Trained(model, inputs, discovery)
 

@@ -25,8 +25,9 @@ import psutil
 from environment import environment
 from environment import write_result as write_figures
 
+from resnet_diffeo_probe.analysis.measuring.held_once import HeldOnce
 from resnet_diffeo_probe.analysis.measuring.run import Measured
-from resnet_diffeo_probe.analysis.measuring.sharing import Shared
+from resnet_diffeo_probe.analysis.planning.quantities import DETAILED, RECTANGULAR
 from resnet_diffeo_probe.analysis.result.schema import read_result, write_result
 from resnet_diffeo_probe.analysis.steps.result_parts import rows_json
 from resnet_diffeo_probe.finding import Evidence, Finding, Status
@@ -34,15 +35,6 @@ from resnet_diffeo_probe.finding import Evidence, Finding, Status
 HERE = Path(__file__).resolve().parent
 PATTERN = HERE.parent / "reports" / "resnet20" / "result.json"
 RESULTS = HERE / "results" / "result_size.json"
-#: Quantities that the pattern has at some inputs only: those of proofs, which a run looks for at one input a unit.
-RARE = frozenset(("inverse_error_exact", "certified_radius_l2", "certified_radius_linf"))
-#: What units that keep the dimension get where rectangular quantities are asked for by name.
-RECTANGULAR = (
-    "rectangular_rank",
-    "rectangular_half_logdet",
-    "rectangular_sigma_min",
-    "rectangular_sigma_max",
-)
 ABSENT = Finding.missing(
     Status.NOT_APPLICABLE,
     "the unit keeps the dimension: its Jacobian is square",
@@ -73,10 +65,11 @@ def patterns(stored: dict[str, Any]) -> list[list[dict[str, Finding]]]:
     for row in stored["measurements"]:
         if (
             row["unit"] in kept
-            and row["quantity"] not in RARE
+            and row["quantity"] not in DETAILED
             and not row["quantity"].startswith("rectangular")
         ):
             by_unit.setdefault(row["unit"], {}).setdefault(row["input"], {})[row["quantity"]] = finding(row)
+    # what units that keep the dimension get where rectangular quantities are asked for by name
     absent = dict.fromkeys(RECTANGULAR, ABSENT)
     return [[row | absent for row in rows.values()] for rows in by_unit.values()]
 
@@ -99,7 +92,7 @@ def write(path: Path, units: int, inputs: int, seed: int) -> dict[str, Any]:
     """Hold findings as a run does, make a result of them and write it."""
     stored = read_result(PATTERN)
     started = time.perf_counter()
-    shared, names = Shared(), [f"layer{1 + place // 10}.{place % 10}" for place in range(units)]
+    shared, names = HeldOnce(), [f"layer{1 + place // 10}.{place % 10}" for place in range(units)]
     held = Measured({name: {} for name in names})
     process = psutil.Process()
     before = process.memory_info().rss

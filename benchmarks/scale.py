@@ -30,6 +30,7 @@ import distributed
 import psutil
 import torch
 from environment import environment, gemm_seconds, write_result
+from networks import loaded
 
 from resnet_diffeo_probe.analysis.measuring.executors import InProcesses, InThreads
 from resnet_diffeo_probe.analysis.measuring.executors.cluster import OnDask
@@ -38,10 +39,6 @@ from resnet_diffeo_probe.analysis.measuring.tasks import Executor, Task
 from resnet_diffeo_probe.analysis.planning.plan import Plan, make_plan, prepared
 from resnet_diffeo_probe.analysis.planning.quantities import Budget
 from resnet_diffeo_probe.analysis.planning.settings import Settings
-from resnet_diffeo_probe.demo import demo_paths
-from resnet_diffeo_probe.inputs import Preprocessing, read_inputs
-from resnet_diffeo_probe.models import load
-from resnet_diffeo_probe.units import discover
 
 REPORT = Path(__file__).resolve().parent.parent / "reports" / "scale.json"
 # What a core hour is assumed to cost, and what is reckoned up.
@@ -199,21 +196,13 @@ def main() -> None:
         write_tables(json.loads(asked.out.read_text(encoding="utf-8")), page)
         return
     needed = 2 + sum(asked.counts) * asked.rounds
-    demo = demo_paths()
-    preprocessing = Preprocessing(mean=demo.mean, std=demo.std, size=demo.size)
-    if asked.images:  # the statistics that the shared CIFAR weights were trained with
-        preprocessing = Preprocessing(mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225), size=32)
-    loaded = load(asked.weights or demo.model)
-    batch = read_inputs(
-        asked.images or demo.inputs, count=needed, preprocessing=preprocessing, shape=loaded.input_shape
-    )
-    x = batch.tensor
-    discovery = discover(loaded.module, x[:1]).to(dtype=torch.float64)
+    network = loaded(asked.weights, asked.images, needed)
+    x, discovery = network.inputs.tensor, network.discovery
     settings = Settings(budget=Budget.QUICK, measures=("sign", "logabsdet"), workers=2)
     plan = prepared(make_plan(discovery, settings))
-    specification = Specification.of(ModelFile.of(loaded, travels=True), x[:1], plan)
+    specification = Specification.of(ModelFile.of(network.model, travels=True), x[:1], plan)
     result: dict[str, Any] = {
-        "model": loaded.architecture,
+        "model": network.model.architecture,
         "units": {p.unit.name: p.unit.dimension for p in plan.units if p.jacobian is not None},
         "environment": environment(),
         "rounds": [],

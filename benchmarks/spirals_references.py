@@ -1,6 +1,7 @@
-"""Make the shipped references and weights from trained networks (see `spirals_training.py`).
+"""Make the shipped references and weights from trained networks (see `spirals_training.py`), or the small pictures.
 
 python benchmarks/spirals_references.py --trained build/spirals --setting reliable
+python benchmarks/spirals_references.py --pictures        # from the shipped weights of the default setting
 """
 
 from __future__ import annotations
@@ -14,6 +15,8 @@ from resnet_diffeo_probe.flows.fields.architecture import NETWORKS
 from resnet_diffeo_probe.flows.fields.setting import SETTINGS
 from resnet_diffeo_probe.flows.training.checkpoint import load_training
 from resnet_diffeo_probe.references.build import PROBABILITIES, network_reference, provenance
+from resnet_diffeo_probe.references.catalogue import DEFAULT_SETTING
+from resnet_diffeo_probe.references.pictures import draw_pictures
 from resnet_diffeo_probe.references.weights import data_file, shipped_weights, store_weights
 
 
@@ -24,7 +27,11 @@ def main() -> None:
     )
     parser.add_argument("--trained", type=Path, help="folder of checkpoints; without it, the shipped weights")
     parser.add_argument("--setting", choices=sorted(SETTINGS), default="reliable")
+    parser.add_argument("--pictures", action="store_true", help="the pictures alone")
     options = parser.parse_args()
+    if options.pictures:
+        write(data_file(f"pictures_{DEFAULT_SETTING}.json"), draw_pictures())
+        return
     if options.trained is not None:
         trainings = {
             network: load_training(options.trained / f"{options.setting}_{network}.npz")
@@ -45,8 +52,13 @@ def main() -> None:
         "probabilities": list(PROBABILITIES),
         "networks": networks,
     }
-    path = data_file(f"references_{options.setting}.json")
+    write(data_file(f"references_{options.setting}.json"), content)
+
+
+def write(path: Path, content: object) -> None:
+    """Write a file that ships with the package."""
     path.write_text(json.dumps(content, allow_nan=False, separators=(",", ":")) + "\n", encoding="utf-8")
+    print(f"{path}: {path.stat().st_size / 1024:.0f} KiB")
 
 
 if __name__ == "__main__":

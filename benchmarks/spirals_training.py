@@ -10,12 +10,11 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import platform
 import time
 from pathlib import Path
 
 import numpy as np
+from environment import environment
 
 from resnet_diffeo_probe.errors import LoadError
 from resnet_diffeo_probe.flows.fields.architecture import NETWORKS
@@ -95,19 +94,12 @@ def main() -> None:
 
 def add_to_summary(path: Path, rows: list[dict[str, object]]) -> None:
     """Add the costs of whole trainings to a file, in place of earlier ones of the same setting and network."""
-    environment = {
-        "python": platform.python_version(),
-        "numpy": np.__version__,
-        "machine": platform.machine(),
-        "cores": os.cpu_count(),
-        "threads": os.environ.get("OMP_NUM_THREADS", "unset"),
-    }
     kept = json.loads(path.read_text())["trainings"] if path.is_file() else []
     for row in rows:
         if row["epochs_of_this_run"] == row["epochs"]:  # a part of a training says nothing of its cost
             key = (row["setting"], row["network"])
             kept = [old for old in kept if (old["setting"], old["network"]) != key]
-            kept.append({**row, "environment": environment})
+            kept.append({**row, "environment": environment()})
     kept.sort(key=lambda row: (row["setting"], row["network"]))
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps({"trainings": kept}, indent=1) + "\n")

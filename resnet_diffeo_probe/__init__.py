@@ -15,13 +15,13 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from resnet_diffeo_probe.version import __version__
+
 if TYPE_CHECKING:
     from resnet_diffeo_probe.inputs import Preprocessing, read_inputs
     from resnet_diffeo_probe.models import load
     from resnet_diffeo_probe.notebook import Study, analyze, read
     from resnet_diffeo_probe.units import discover
-
-__version__ = "0.1.0"
 
 __all__ = ["Preprocessing", "Study", "__version__", "analyze", "discover", "load", "read", "read_inputs"]
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from rich.progress import Progress as Bar
     from rich.progress import TaskID
 
-    from resnet_diffeo_probe.analysis.measuring.run import Progress
+    from resnet_diffeo_probe.analysis.events import Progress
 
 __all__ = ["counting", "hint", "print_error", "printable", "progress_display"]
 
@@ -59,7 +59,7 @@ class Display(Protocol):
     def measured(self, progress: Progress) -> None:
         """Show one more measured pair."""
 
-    def proven(self, unit: str, *, taken: bool = False) -> None:
+    def proven(self, unit: str, *, reused: bool = False) -> None:
         """Show that the proofs of a unit were looked for, or taken from an earlier run."""
 
 
@@ -135,7 +135,7 @@ class _Bars:
         if progress.done == progress.total:
             self._proving = self._bar.add_task("searching for proofs", total=len(self._units))
 
-    def proven(self, unit: str, *, taken: bool = False) -> None:
+    def proven(self, unit: str, *, reused: bool = False) -> None:
         """Move the second bar."""
         if self._proving is not None:
             self._bar.update(self._proving, advance=1, description=f"proofs: {_escaped(unit)}")
@@ -165,8 +165,8 @@ class _Lines:
                 err=True,
             )
 
-    def proven(self, unit: str, *, taken: bool = False) -> None:
+    def proven(self, unit: str, *, reused: bool = False) -> None:
         """Print a line for each unit."""
         seconds = time.monotonic() - self._started
-        what = "taken from the earlier run" if taken else "searched"
+        what = "taken from the earlier run" if reused else "searched"
         click.echo(f"{printable(unit)}: proofs {what}, after {seconds:.0f} s", err=True)

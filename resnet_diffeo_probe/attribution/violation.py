@@ -1,7 +1,8 @@
 """Which pixels a unit's clipping comes from: captum's integrated gradients of the clipped energy.
 
 The clipped energy of a unit at an input is E = ‖min(g, 0)‖², what the ReLU after the addition takes away from the sum
-g. Integrated gradients (Sundararajan, Taly, Yan, 'Axiomatic Attribution for Deep Networks', ICML 2017) split
+g; for another activation with constant ends, the squared distance of g from the interval between them. Integrated
+gradients (Sundararajan, Taly, Yan, 'Axiomatic Attribution for Deep Networks', ICML 2017) split
 E(x) − E(x′) among the pixels. The square makes the clipping itself smooth; the gradient still jumps at the kinks of the
 network before the unit, so the error, which captum calls the convergence delta, falls slowly with the steps.
 """
@@ -19,10 +20,7 @@ from torch import Tensor
 from resnet_diffeo_probe.attribution.network import NotAttributableError, TappedNetwork
 from resnet_diffeo_probe.units import ResidualUnit
 
-__all__ = ["CLIPPING", "PixelMap", "clipped_energy", "clipped_energy_map"]
-
-#: Activations after the addition that set coordinates to a constant, with the interval that they leave as it is.
-CLIPPING: dict[str | None, tuple[float, float]] = {"relu": (0.0, float("inf")), "relu6": (0.0, 6.0)}
+__all__ = ["PixelMap", "clipped_energy", "clipped_energy_map"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -56,10 +54,13 @@ def clipped_energy(network: TappedNetwork, unit: ResidualUnit) -> Callable[[Tens
     Raises:
         NotAttributableError: nothing clips after the unit's addition.
     """
-    if unit.activation not in CLIPPING:
-        what = "no activation follows" if unit.activation is None else f"{unit.activation} follows"
-        raise NotAttributableError(f"{what} the addition, which clips no coordinate")
-    low, high = CLIPPING[unit.activation]
+    record = unit.activation_record
+    if record is None or record.unclipped is None:
+        what = "no activation follows" if record is None else f"{record.name} follows"
+        known = record is None or record.known
+        why = "which clips no coordinate" if known else "of which nothing is known"
+        raise NotAttributableError(f"{what} the addition, {why}")
+    low, high = record.unclipped
 
     def energy(x: Tensor) -> Tensor:
         total = network.value(x, unit, "sum")

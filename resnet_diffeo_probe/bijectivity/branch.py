@@ -2,42 +2,24 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
-
 import torch
 from torch import Tensor
 
 from resnet_diffeo_probe.jacobian import UnitJacobian
+from resnet_diffeo_probe.jacobian.branch.activations import Pointwise
+from resnet_diffeo_probe.jacobian.branch.stages import PointwiseStage
+from resnet_diffeo_probe.jacobian.linearized.linearize import PreparedUnit
 
-__all__ = ["Kinked", "is_piecewise_linear", "kinked_steps", "norm", "sum_map"]
-
-
-@dataclass(frozen=True)
-class Kinked:
-    """One pointwise step of a branch.
-
-    Attributes:
-        name: of the torch function.
-        kinks: where its derivative jumps.
-        piecewise_linear: whether it is linear between them.
-        function: the step itself.
-    """
-
-    name: str
-    kinks: tuple[float, ...]
-    piecewise_linear: bool
-    function: Any
+__all__ = ["is_piecewise_linear", "kinked_steps", "norm", "sum_map"]
 
 
-def kinked_steps(jacobian: UnitJacobian) -> tuple[Kinked, ...] | None:
+def kinked_steps(jacobian: PreparedUnit) -> tuple[Pointwise, ...] | None:
     """Return the non-linear steps of a branch, in order; None if one of them is not pointwise (a norm, a gate)."""
     steps = []
     for stage in jacobian.chain.activations:
-        act: Any = getattr(stage, "activation", stage)
-        if not hasattr(act, "kinks"):
+        if not isinstance(stage, PointwiseStage):
             return None
-        steps.append(Kinked(act.name, act.kinks, act.piecewise_linear, act.function))
+        steps.append(stage.activation)
     return tuple(steps)
 
 

@@ -10,12 +10,15 @@ from typing import TypeVar
 import torch
 from torch import Tensor, nn
 
+from resnet_diffeo_probe.activations import Activation, as_record
 from resnet_diffeo_probe.bijectivity.certificates.certificate_global import (
     GlobalCertificate,
     global_certificate,
 )
 from resnet_diffeo_probe.bijectivity.certificates.certificate_local import LocalCertificate, local_certificate
 from resnet_diffeo_probe.bijectivity.certificates.error_bound import BranchBounds, branch_bounds
+from resnet_diffeo_probe.bijectivity.certificates.inverse_bound import inverse_bound
+from resnet_diffeo_probe.bijectivity.certificates.rounding import forward_error
 from resnet_diffeo_probe.bijectivity.inverse.inverse_consistency import (
     INVERSE_QUANTITIES,
     inverse_consistency,
@@ -26,13 +29,17 @@ from resnet_diffeo_probe.bijectivity.witnesses.witness import UnitMaps, Witness,
 from resnet_diffeo_probe.errors import DiffeoProbeError
 from resnet_diffeo_probe.finding import Evidence, Finding, Status
 from resnet_diffeo_probe.jacobian import UnitJacobian
+from resnet_diffeo_probe.measures.record.measure import Of
+from resnet_diffeo_probe.measures.registry import keys_of
 
 __all__ = ["PROOF_QUANTITIES", "RADIUS_QUANTITIES", "Proofs", "prove"]
 
-#: Radii of balls on which the sum map is injective, by norm.
-RADIUS_QUANTITIES = ("certified_radius_l2", "certified_radius_linf")
+# Radii of balls on which the sum map is injective, by norm.
+_NORMS = {"certified_radius_l2": 2, "certified_radius_linf": math.inf}
+#: Their names.
+RADIUS_QUANTITIES = tuple(_NORMS)
 #: Every finding that `prove` adds to the measures, in the order in which they are stored.
-PROOF_QUANTITIES = (*INVERSE_QUANTITIES, *RADIUS_QUANTITIES)
+PROOF_QUANTITIES = keys_of(Of.PROOF)
 
 _Result = TypeVar("_Result")
 
@@ -42,7 +49,7 @@ class Proofs:
     """What was proven of a unit.
 
     Attributes:
-        witnesses: at most one for each map, all of them proofs.
+        witnesses: at most one for each map: a proof, or a numerical pair that proves nothing.
         certificate: of the branch's Lipschitz constant, whether it holds or not; None if it was not made.
         findings: input name -> quantity of `PROOF_QUANTITIES` -> finding, for the inputs that were looked at.
         balls: input name -> the certified balls around it, one for each norm.
@@ -73,9 +80,8 @@ def prove(
     names: Sequence[str],
     rows: Mapping[str, Mapping[str, Finding]],
     *,
-    activation: str | None = None,
+    activation: Activation | str | None = None,
     module: nn.Module | None = None,
-    effort: Effort | None = None,
     detailed_inputs: int = 0,
     seed: int = 0,
 ) -> Proofs:
@@ -86,10 +92,9 @@ def prove(
         jacobian: of that unit.
         inputs: (N, *shape) float64, the unit's inputs.
         names: of the inputs.
-        rows: input name -> quantity -> finding, as measured: `sign` leads the search, `sigma_min` serves if there.
-        activation: after the addition.
+        rows: input name -> quantity -> finding, as measured: `sign` leads the search.
+        activation: what is known of the one after the addition; a name stands for torch's own defaults.
         module: the user's network in float64 and evaluation mode, for an independent check of every witness.
-        effort: how much to spend on witnesses.
         detailed_inputs: for how many inputs, the first ones, radii and inverse errors are computed.
         seed: of random directions.
 
@@ -98,7 +103,7 @@ def prove(
     """
     if inputs.dtype != torch.float64:
         raise ValueError("proofs are made in float64: convert the unit and its inputs")
-    effort = effort or Effort()
+    record = as_record(activation)
     proofs = Proofs()
     proofs.certificate = proofs.attempt(
         "the Lipschitz bound", lambda: global_certificate(jacobian, x=inputs[:1] if len(names) else None)
@@ -107,18 +112,14 @@ def prove(
     preimages: list[tuple[str, Tensor, Tensor]] = []
     for index, name in enumerate(names[:detailed_inputs]):
         x = inputs[index : index + 1]
-        sigma = rows.get(name, {}).get("sigma_min")
-        known = None if sigma is None or sigma.value is None else float(sigma.value)
         row = proofs.findings.setdefault(name, {})
         if not bool(torch.isfinite(x).all() & torch.isfinite(jacobian.at(x).branch_output).all()):
             reason = "the unit's input, or what its branch makes of it, holds NaN or infinity"
             row |= dict.fromkeys(PROOF_QUANTITIES, Finding.missing(Status.ERROR, reason))
             continue
 
-        def inverse(x: Tensor = x, name: str = name, known: float | None = known) -> dict[str, Finding]:
-            found = inverse_consistency(
-                jacobian, x, certificate=proofs.certificate, bounds=bounds, sigma_min=known, seed=seed
-            )
+        def inverse(x: Tensor = x, name: str = name) -> dict[str, Finding]:
+            found = inverse_consistency(jacobian, x, certificate=proofs.certificate, bounds=bounds, seed=seed)
             if found.other_preimage is not None:
                 preimages.append((name, x, found.other_preimage))
             return found.findings
@@ -126,7 +127,7 @@ def prove(
         row |= proofs.attempt(f"the inverse at {name}", inverse) or _lost(INVERSE_QUANTITIES)
         balls = proofs.attempt(
             f"the radius at {name}",
-            lambda x=x, known=known: _balls(jacobian, x, bounds, known),  # type: ignore[misc]
+            lambda x=x: _balls(jacobian, x, bounds),  # type: ignore[misc]
         )
         if balls:
             proofs.balls[name] = balls
@@ -136,13 +137,13 @@ def prove(
         for found in (
             proofs.attempt(
                 "the search for a pair of the sum map",
-                lambda: _sum_witness(unit, jacobian, inputs, names, rows, module, effort, preimages, seed),
+                lambda: _sum_witness(unit, jacobian, inputs, names, rows, module, preimages, bounds, seed),
             ),
             proofs.attempt(
                 "the search for a pair of the whole unit",
-                lambda: clipping_witness(unit, jacobian, inputs, names, module=module),
+                lambda: clipping_witness(unit, jacobian, inputs, names, module=module, bounds=bounds),
             )
-            if activation in ("relu", "relu6")
+            if record is not None and record.clips_negative
             else None,
         )
         if found is not None
@@ -157,27 +158,30 @@ def _sum_witness(
     names: Sequence[str],
     rows: Mapping[str, Mapping[str, Finding]],
     module: nn.Module | None,
-    effort: Effort,
     preimages: Sequence[tuple[str, Tensor, Tensor]],
+    bounds: BranchBounds | None,
     seed: int,
 ) -> Witness | None:
     """Return the pair at a fold, with the largest other pair as its `grown`; only where folds were seen."""
+    effort = Effort()
     signs = [_sign(rows.get(name, {}).get("sign")) for name in names]
-    folded = fold_witness(unit, jacobian, inputs, signs, names, module=module, effort=effort)
+    folded = fold_witness(unit, jacobian, inputs, signs, names, module=module, effort=effort, bounds=bounds)
     others = [
-        check(unit, "sum", x, other, "twin of an input", module=module).with_about(
-            inputs=[name], nearest_input=name
-        )
+        check(
+            unit, "sum", x, other, "twin of an input", module=module, jacobian=jacobian, bounds=bounds
+        ).with_about(inputs=[name], nearest_input=name)
         for name, x, other in preimages
     ]
     if folded is not None and effort.twins:
         few = slice(0, effort.twins)
-        twin = twin_witness(unit, jacobian, inputs[few], names[few], module=module, seed=seed)
+        twin = twin_witness(unit, jacobian, inputs[few], names[few], module=module, bounds=bounds, seed=seed)
         others += [] if twin is None else [twin]
-    proven = sorted((w for w in others if w.is_proof), key=lambda w: w.relative_distance)
-    if folded is None or not proven:
-        return folded if folded is not None else (proven[-1] if proven else None)
-    largest = proven[-1]
+    found = sorted((w for w in others if w.agrees), key=lambda w: (w.is_proof, w.relative_distance))
+    if folded is None or not found:
+        return folded if folded is not None else (found[-1] if found else None)
+    largest = found[-1]
+    if largest.is_proof != folded.is_proof:
+        return largest if largest.is_proof else folded
     if largest.relative_distance <= folded.about.get("grown_relative_distance", folded.relative_distance):
         return folded
     return replace(folded, grown=largest).with_about(
@@ -197,13 +201,17 @@ def _lost(quantities: Sequence[str]) -> dict[str, Finding]:
     return dict.fromkeys(quantities, Finding.missing(Status.ERROR, "it failed; see the notes of the unit"))
 
 
-def _balls(
-    jacobian: UnitJacobian, x: Tensor, bounds: BranchBounds | None, sigma_min: float | None
-) -> tuple[LocalCertificate, ...]:
+def _balls(jacobian: UnitJacobian, x: Tensor, bounds: BranchBounds | None) -> tuple[LocalCertificate, ...]:
     if bounds is None:
         return ()
     factorization = jacobian.at(x).factorize(keep=True)
-    return tuple(local_certificate(factorization, bounds, p=p, sigma_min=sigma_min) for p in (2, math.inf))
+    forward = forward_error(jacobian, x)
+    inverse = None if forward is None else inverse_bound(factorization, bounds, forward)
+    lower = None if inverse is None else inverse.sigma_min
+    return tuple(
+        local_certificate(factorization, bounds, p=p, sigma_min=lower, inverse=inverse)
+        for p in _NORMS.values()
+    )
 
 
 def _radii(balls: tuple[LocalCertificate, ...] | None, bounded: bool) -> dict[str, Finding]:

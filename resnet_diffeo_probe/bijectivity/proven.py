@@ -11,9 +11,14 @@ from resnet_diffeo_probe.bijectivity.witnesses.witness import EQUATION, Witness
 
 __all__ = ["with_certificate", "with_witness"]
 
-_CHECKED = (
-    f"float64; the pair was checked by running the map itself (images equal to {EQUATION:g} of the distance)"
-)
+
+def _checked(witness: Witness) -> str:
+    found = witness.enclosure
+    text = f"float64; the map itself was run at both points (images equal to {EQUATION:g} of the distance)"
+    if found is None or found.radius is None:
+        return text
+    text += f", and a point within {found.radius:.1e} of one has exactly the other's image (Newton and Kantorovich)"
+    return f"{text}, except with a probability below {found.failure:.0e}" if found.failure else text
 
 
 def with_witness(verdict: Verdict, witness: Witness | None) -> Verdict:
@@ -42,7 +47,7 @@ def with_witness(verdict: Verdict, witness: Witness | None) -> Verdict:
         state=State.NOT_INJECTIVE_PROVEN,
         sentence=pair,
         domain=witness.domain,
-        arithmetic=_CHECKED,
+        arithmetic=_checked(witness),
         violating_share_upper_95=None,
         evidence=evidence,
     )
@@ -56,6 +61,7 @@ def _facts(witness: Witness) -> dict[str, Any]:
         "distance": "witness_distance",
         "relative_distance": "witness_relative_distance",
         "gap": "witness_gap",
+        "premises": "witness_premises",
         "domain": "witness_domain",
         "checked_by": "witness_checked_by",
         "nearest_input": "witness_nearest_input",

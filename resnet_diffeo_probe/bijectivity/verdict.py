@@ -5,34 +5,33 @@ Brouwer 1912), so its local degree is the same everywhere; where g is differenti
 sign det J. Opposite signs at two points therefore prove that g is not injective on any connected open set that holds
 both. One sign alone proves nothing: a reflection has det J < 0 everywhere and is a bijection.
 
-Whole unit a(g(x)) with a ReLU after the addition. If g_i(x) < 0 at some x, a neighbourhood of x is mapped into the
-hyperplane y_i = 0, so the image of that neighbourhood is not open and a∘g is not injective there. This is the remark of
-section 3.3 of 'Residual Networks as Flows of Diffeomorphisms' as a proof.
+Whole unit a(g(x)) with a continuous a that is constant on an interval, as a ReLU is below zero. If g_i(x) lies inside
+it at some x, a neighbourhood of x is mapped into the hyperplane y_i = a(g_i(x)), so the image of that neighbourhood is
+not open and a∘g is not injective there. This is the remark of section 3.3 of 'Residual Networks as Flows of
+Diffeomorphisms' as a proof.
 """
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 
+from resnet_diffeo_probe.activations import Activation, as_record
 from resnet_diffeo_probe.bijectivity.certificates.certificate_global import GlobalCertificate
+from resnet_diffeo_probe.bijectivity.continuity import Continuity
 from resnet_diffeo_probe.bijectivity.proven import with_certificate, with_witness
+from resnet_diffeo_probe.bijectivity.signs import arithmetic_of, kind_of, margin_of, sortable_margin
 from resnet_diffeo_probe.bijectivity.state import State, Verdict
 from resnet_diffeo_probe.bijectivity.witnesses.witness import Witness
 from resnet_diffeo_probe.finding import Finding, Status
 
-__all__ = ["State", "Verdict", "network_verdicts", "unit_verdicts", "violating_share_upper"]
+__all__ = ["State", "Verdict", "unit_verdicts", "violating_share_upper"]
 
+#: The premise of invariance of domain, as proofs name it.
+CONTINUOUS = "the sum map is continuous: every operation of the branch is on the list of continuous ones"
 #: A clipped coordinate must lie this far below zero, relative to the largest one, for the rounding of a forward pass
 #: in this arithmetic not to matter.
 CLIPPED_DEPTH = {"float64": 1e-9, "float32": 1e-3}
-
-# Activations that are injective: after them a unit is injective exactly where its sum map is.
-_INJECTIVE_ACTIVATIONS = frozenset(
-    {"leaky_relu", "elu", "selu", "celu", "tanh", "sigmoid", "softplus", "softsign"}
-)
 
 
 def violating_share_upper(inputs: int) -> float:
@@ -46,29 +45,31 @@ def violating_share_upper(inputs: int) -> float:
 def unit_verdicts(
     unit: str,
     *,
-    activation: str | None,
+    activation: Activation | str | None,
     not_applicable: str | None,
     not_run: str | None,
     rows: Mapping[str, Mapping[str, Finding]],
     nonnegative: Mapping[str, bool],
     witnesses: Sequence[Witness] = (),
     certificate: GlobalCertificate | None = None,
-    unproven: str | None = None,
     digests: Mapping[str, str] | None = None,
+    continuity: Continuity,
 ) -> tuple[Verdict, Verdict]:
     """Judge the sum map and the whole unit.
 
     Args:
         unit: its name.
-        activation: after the addition, None if there is none.
+        activation: what is known of the one after the addition, None if there is none; a name stands for torch's own
+            defaults.
         not_applicable: why the unit cannot be a bijection's candidate (it changes the dimension), else None.
         not_run: why nothing was measured, else None.
         rows: input name -> quantity -> finding.
         nonnegative: input name -> whether the unit's input has no negative coordinate there.
         witnesses: pairs found for this unit; only those that are proofs count.
         certificate: of the branch's Lipschitz constant, whether it holds or not.
-        unproven: why what was measured is not one map of the user's, so that nothing proves anything of it; else None.
         digests: input name -> fingerprint, equal for equal inputs: copies of one are one draw. None: all differ.
+        continuity: of the sum map. Invariance of domain is about continuous maps: without it signs and clipped
+            coordinates prove nothing, pairs of points still do.
 
     Returns:
         The verdicts on `"sum"` and `"unit"`.
@@ -78,27 +79,11 @@ def unit_verdicts(
             Verdict(unit, "sum", State.NOT_APPLICABLE, not_applicable),
             Verdict(unit, "unit", State.NOT_APPLICABLE, not_applicable),
         )
-    total = _judge_sum(unit, not_run, rows, nonnegative, digests or {})
-    if unproven is not None:
-        whole = _judge_whole(unit, activation, total, rows, nonnegative)
-        return _without_proof(total, unproven), _without_proof(whole, unproven)
     proofs = {found.map: found for found in witnesses if found.is_proof and found.unit == unit}
+    total = _judge_sum(unit, not_run, rows, nonnegative, continuity, digests or {})
     total = with_certificate(with_witness(total, proofs.get("sum")), certificate)
-    whole = _judge_whole(unit, activation, total, rows, nonnegative)
+    whole = _judge_whole(unit, as_record(activation), total, rows, nonnegative, continuity)
     return total, with_witness(whole, proofs.get("unit"))
-
-
-def _without_proof(verdict: Verdict, reason: str) -> Verdict:
-    """Return what is left of a verdict on a map that is not one function of the user's."""
-    if verdict.state is State.NO_VIOLATION_FOUND:
-        return replace(verdict, sentence=f"{verdict.sentence} Nothing more can be said: {reason}.")
-    if verdict.state is not State.NOT_INJECTIVE_PROVEN:
-        return verdict
-    sentence = f"What was seen would prove of one continuous map that it is not injective, but {reason}."
-    if verdict.map == "sum" and verdict.counts is not None:
-        signs = f"The determinant is positive at {_inputs(verdict.counts['positive'])} and negative at "
-        sentence = f"{signs}{verdict.counts['negative']}. {sentence}"
-    return replace(verdict, state=State.UNDETERMINED, sentence=sentence, domain=None, evidence=None)
 
 
 def _judge_sum(
@@ -106,10 +91,11 @@ def _judge_sum(
     not_run: str | None,
     rows: Mapping[str, Mapping[str, Finding]],
     nonnegative: Mapping[str, bool],
+    continuity: Continuity,
     digests: Mapping[str, str],
 ) -> Verdict:
     signs = {name: row["sign"] for name, row in rows.items() if "sign" in row}
-    kinds = {name: _kind(finding) for name, finding in signs.items()}
+    kinds = {name: kind_of(finding) for name, finding in signs.items()}
     tally = Counter(kinds.values())
     counts = {kind: tally[kind] for kind in ("positive", "negative", "zero", "undetermined", "not_run")}
     certain = counts["positive"] + counts["negative"]
@@ -118,6 +104,15 @@ def _judge_sum(
         reason = not_run or first or "the sign of the determinant was not measured"
         return Verdict(unit, "sum", State.NOT_RUN, f"Not run: {reason}.", counts=counts)
     if counts["positive"] and counts["negative"]:
+        if not continuity.established:
+            sentence = (
+                f"The determinant is positive at {_inputs(counts['positive'])} and negative at {counts['negative']}, "
+                "which would prove of a continuous map that it folds. That this one is continuous is not established: "
+                f"{continuity.broken_by}.{_rest(counts)}"
+            )
+            return Verdict(
+                unit, "sum", State.UNDETERMINED, sentence, arithmetic=arithmetic_of(rows), counts=counts
+            )
         return _opposite_signs(unit, rows, kinds, counts, nonnegative)
     others = [f.reason for f in signs.values() if f.status is Status.OTHER_FUNCTION]
     if not certain and len(others) == len(signs):
@@ -132,7 +127,9 @@ def _judge_sum(
         sentence += _elsewhere(others)
         if counts["not_run"]:
             sentence += f" At {_inputs(counts['not_run'], 'more')} it was not computed."
-        return Verdict(unit, "sum", State.UNDETERMINED, sentence, arithmetic=_arithmetic(rows), counts=counts)
+        return Verdict(
+            unit, "sum", State.UNDETERMINED, sentence, arithmetic=arithmetic_of(rows), counts=counts
+        )
     word = "positive" if counts["positive"] else "negative"
     seen = [name for name, kind in kinds.items() if kind in ("positive", "negative")]
     distinct = len({digests.get(name, name) for name in seen})
@@ -157,7 +154,7 @@ def _judge_sum(
         State.NO_VIOLATION_FOUND,
         sentence,
         domain="the inputs measured",
-        arithmetic=_arithmetic(rows),
+        arithmetic=arithmetic_of(rows),
         counts=counts,
         violating_share_upper_95=bound,
     )
@@ -174,7 +171,7 @@ def _opposite_signs(
     def surest(kind: str) -> str:
         names = [name for name, found in kinds.items() if found == kind]
         return min(
-            names, key=lambda name: (not nonnegative.get(name, False), _sortable_margin(rows[name]), name)
+            names, key=lambda name: (not nonnegative.get(name, False), sortable_margin(rows[name]), name)
         )
 
     pair = [surest("positive"), surest("negative")]
@@ -192,38 +189,53 @@ def _opposite_signs(
         State.NOT_INJECTIVE_PROVEN,
         sentence,
         domain=domain,
-        arithmetic=_arithmetic(rows),
+        arithmetic=arithmetic_of(rows),
         counts=counts,
         evidence={
             "proof": "opposite signs of the Jacobian determinant (invariance of domain)",
             "inputs": pair,
             "signs": [1, -1],
-            "sign_margins": [_margin(rows[name]) for name in pair],
+            "sign_margins": [margin_of(rows[name]) for name in pair],
+            "premises": [
+                CONTINUOUS,
+                "both signs are certain: each margin is below 1, and neither input lies on a kink",
+                "the two inputs lie in one connected open set",
+            ],
         },
     )
 
 
 def _judge_whole(
     unit: str,
-    activation: str | None,
+    activation: Activation | None,
     total: Verdict,
     rows: Mapping[str, Mapping[str, Finding]],
     nonnegative: Mapping[str, bool],
+    continuity: Continuity,
 ) -> Verdict:
     depths = {name: found for name, row in rows.items() if (found := row.get("clipped_depth")) is not None}
     clipped = {
         name: float(found.value) for name, found in depths.items() if _is_clipped(found) and found.value
     }
-    if activation in ("relu", "relu6") and clipped:
-        return _flattened(unit, activation, total, rows, nonnegative, clipped, depths)
+    if activation is not None and activation.continuous and activation.clips and clipped:
+        if continuity.established:
+            return _flattened(unit, activation, total, rows, nonnegative, clipped, depths)
+        sentence = (
+            f"The {activation.display} after the addition clips coordinates at {_inputs(len(clipped))}, which would "
+            f"flatten a neighbourhood under a continuous sum. That this one is continuous is not established: "
+            f"{continuity.broken_by}."
+        )
+        return Verdict(unit, "unit", State.UNDETERMINED, sentence, counts=total.counts)
     same = {
         "domain": total.domain,
         "arithmetic": total.arithmetic,
         "counts": total.counts,
         "evidence": total.evidence,
     }
-    if activation is None or activation in _INJECTIVE_ACTIVATIONS:
-        follows = "No activation follows the addition" if activation is None else f"{activation} is injective"
+    if activation is None or activation.injective:
+        follows = "No activation follows the addition"
+        if activation is not None:
+            follows = f"{activation.label} is injective"
         return Verdict(
             unit,
             "unit",
@@ -237,22 +249,23 @@ def _judge_whole(
         return Verdict(unit, "unit", total.state, sentence, **same)  # type: ignore[arg-type]
     if total.state is State.NOT_RUN:
         return Verdict(unit, "unit", State.NOT_RUN, total.sentence, counts=total.counts)
-    if activation not in ("relu", "relu6"):
+    if not activation.clips:
         sentence = (
-            f"{activation} after the addition may give different sums one image; no such pair was looked for."
+            f"{activation.label} after the addition may give different sums one image; "
+            "no such pair was looked for."
         )
     elif any(found.value is not None for found in depths.values()):
         sentence = (
-            f"No clipped coordinate was seen at these inputs; what {activation} does to others is open."
+            f"No clipped coordinate was seen at these inputs; what {activation.label} does to others is open."
         )
     else:
-        sentence = f"Whether the {_NAMES[activation]} after the addition clips coordinates was not measured."
+        sentence = f"Whether the {activation.display} after the addition clips coordinates was not measured."
     return Verdict(unit, "unit", State.UNDETERMINED, sentence, counts=total.counts)
 
 
 def _flattened(
     unit: str,
-    activation: str,
+    activation: Activation,
     total: Verdict,
     rows: Mapping[str, Mapping[str, Finding]],
     nonnegative: Mapping[str, bool],
@@ -269,8 +282,9 @@ def _flattened(
     # whole percents would call a single coordinate of thousands "0%"
     extent = f" ({100 * shares[0]:.3g} % to {100 * shares[-1]:.3g} % of the coordinates)" if shares else ""
     measured = sum(found.value is not None for found in depths.values())
+    to = "zero" if all(constant.value == 0 for constant in activation.constants or ()) else "a constant"
     sentence = (
-        f"The {_NAMES[activation]} after the addition sets coordinates to zero at {len(clipped)} of "
+        f"The {activation.display} after the addition sets coordinates to {to} at {len(clipped)} of "
         f"{_inputs(measured)}{extent}: a neighbourhood of each such input is flattened onto a hyperplane, and the "
         "whole unit's Jacobian is singular there."
     )
@@ -290,77 +304,12 @@ def _flattened(
             "proof": "an open set is mapped into a hyperplane (invariance of domain)",
             "inputs": [shown],
             "clipped_depth": clipped[shown],
+            "premises": [
+                CONTINUOUS,
+                "the coordinate lies below zero by more than the rounding of its forward pass",
+            ],
         },
     )
-
-
-def network_verdicts(verdicts: Sequence[Verdict]) -> tuple[Verdict, Verdict]:
-    """Summarise the verdicts on a network's units, for each map.
-
-    The summary speaks of the units one by one, not of their composite.
-    """
-    return _summarise([v for v in verdicts if v.map == "sum"], "sum"), _summarise(
-        [v for v in verdicts if v.map == "unit"], "unit"
-    )
-
-
-# The summary's state is the first of these that a unit is in.
-_PRECEDENCE = (
-    State.NOT_INJECTIVE_PROVEN,
-    State.NOT_RUN,
-    State.UNDETERMINED,
-    State.NO_VIOLATION_FOUND,
-    State.CERTIFIED_INJECTIVE,
-    State.NOT_APPLICABLE,
-)
-
-_NAMES = {"relu": "ReLU", "relu6": "ReLU6"}
-
-_WORDS = {
-    State.CERTIFIED_INJECTIVE: "certified injective",
-    State.NOT_INJECTIVE_PROVEN: "proven not injective",
-    State.NO_VIOLATION_FOUND: "without a violation found",
-    State.UNDETERMINED: "undetermined",
-    State.NOT_RUN: "not run",
-}
-
-
-def _summarise(verdicts: Sequence[Verdict], which: str) -> Verdict:
-    applicable = [v for v in verdicts if v.state is not State.NOT_APPLICABLE]
-    tally = Counter(v.state for v in applicable)
-    state = next((s for s in _PRECEDENCE if tally[s]), State.NOT_APPLICABLE)
-    if not applicable:
-        sentence = (
-            f"None of the {len(verdicts)} residual units is x + F(x) with an F that keeps the dimension."
-        )
-    else:
-        parts = [f"{tally[s]} {_WORDS[s]}" for s in _PRECEDENCE if tally[s]]
-        units = "unit that keeps" if len(applicable) == 1 else "units that keep"
-        maps = "sum map x + F(x)" if which == "sum" else "whole unit, its last activation included"
-        sentence = f"{len(applicable)} {units} the dimension, {maps}: {', '.join(parts)}."
-        if changing := len(verdicts) - len(applicable):
-            sentence += f" {changing} more {'is' if changing == 1 else 'are'} no candidate for a bijection."
-    return Verdict(None, which, state, sentence)
-
-
-def _kind(sign: Finding) -> str:
-    if sign.status is Status.OK:
-        return "positive" if sign.value == 1 else "negative"
-    if sign.status is Status.SINGULAR:
-        return "zero"
-    if sign.status in (Status.UNDETERMINED, Status.ON_KINK, Status.OTHER_FUNCTION):
-        return "undetermined"
-    return "not_run"
-
-
-def _margin(row: Mapping[str, Finding]) -> float | None:
-    found = row.get("sign_margin")
-    return None if found is None else found.value
-
-
-def _sortable_margin(row: Mapping[str, Finding]) -> float:
-    margin = _margin(row)
-    return math.inf if margin is None else margin
 
 
 def _is_clipped(depth: Finding) -> bool:
@@ -384,16 +333,3 @@ def _elsewhere(reasons: Sequence[str | None]) -> str:
 
 def _inputs(number: int, word: str = "") -> str:
     return f"{number} {word + ' ' if word else ''}{'input' if number == 1 else 'inputs'}"
-
-
-def _arithmetic(rows: Mapping[str, Mapping[str, Finding]]) -> str:
-    margins = [m for row in rows.values() if _kind_or_none(row) and (m := _margin(row)) is not None]
-    dtypes = sorted({row["sign"].dtype for row in rows.values() if "sign" in row and row["sign"].dtype})
-    text = f"{', '.join(dtypes) or 'float64'}; signs checked numerically, rounding not bounded by interval arithmetic"
-    if margins:
-        text += f" (largest margin {max(margins):.1e}, to be below 1)"
-    return text
-
-
-def _kind_or_none(row: Mapping[str, Finding]) -> bool:
-    return "sign" in row and row["sign"].status is Status.OK

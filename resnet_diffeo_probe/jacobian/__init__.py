@@ -1,6 +1,7 @@
 """A residual unit linearised at an input: exact determinant, extreme singular values, solves, critical step."""
 
 from resnet_diffeo_probe.jacobian.linearized.factorization import JacobianFactorization
+from resnet_diffeo_probe.jacobian.linearized.jacobian_at import JacobianAt
 from resnet_diffeo_probe.jacobian.linearized.linearize import Linearization
 from resnet_diffeo_probe.jacobian.linearized.unit_jacobian import UnitJacobian
 from resnet_diffeo_probe.jacobian.measures.determinant import Determinant, determinant
@@ -14,6 +15,7 @@ from resnet_diffeo_probe.jacobian.measures.spectrum import (
 __all__ = [
     "QUANTITIES",
     "Determinant",
+    "JacobianAt",
     "JacobianFactorization",
     "Linearization",
     "UnitJacobian",

@@ -13,10 +13,12 @@ from matplotlib.figure import Figure
 from matplotlib.transforms import blended_transform_factory
 
 from resnet_diffeo_probe.errors import ConfigurationError
+from resnet_diffeo_probe.measures.record.measure import Shown
+from resnet_diffeo_probe.measures.registry import MEASURES
 from resnet_diffeo_probe.report.figures.bands import bands_for
 from resnet_diffeo_probe.report.figures.drawable import is_below, is_drawable
 from resnet_diffeo_probe.report.text.escaping import label
-from resnet_diffeo_probe.report.text.quantities import DENSITY, quantity
+from resnet_diffeo_probe.report.text.quantities import DENSITY, quantity, shown_in
 from resnet_diffeo_probe.report.text.summary import value_of
 from resnet_diffeo_probe.report.text.units import Unit, units_of
 
@@ -31,28 +33,9 @@ _STYLE: Any = {
     "figure.facecolor": "white",
     "font.size": 9,
 }
-#: Quantities that a depth figure shows where none are named.
-_USUAL = (
-    DENSITY,
-    "sigma_min",
-    "sigma_max",
-    "critical_step",
-    "residual_ratio",
-    "clipped_fraction",
-    "inverse_error_euler",
-)
-_LOGARITHMIC = frozenset(
-    (
-        "sigma_min",
-        "sigma_max",
-        "critical_step",
-        "inverse_error_euler",
-        "inverse_error_fixed_point",
-        "inverse_error_exact",
-    )
-)
 # where a criterion changes: volume kept; the unit's own step; a residual as large as its input
-_LINES = {DENSITY: 0.0, "critical_step": 1.0, "residual_ratio": 1.0, "sigma_min": 1.0, "sigma_max": 1.0}
+_LINES = {measure.key: measure.line for measure in MEASURES if measure.line is not None}
+_LOGARITHMIC = frozenset(measure.key for measure in MEASURES if measure.log)
 _PANEL = (4.6, 2.6)
 
 
@@ -81,7 +64,7 @@ def depth(result: Mapping[str, Any], quantities: Sequence[str] = ()) -> Notebook
     units = units_of(result)
     there = {key for unit in units for key in unit.rows}
     there |= {DENSITY} if "logabsdet" in there else set()
-    wanted = tuple(quantities) or tuple(key for key in _USUAL if key in there)
+    wanted = tuple(quantities) or tuple(key for key in shown_in(Shown.FIGURE) if key in there)
     missing = [key for key in wanted if key not in there]
     if missing or not wanted:
         raise ConfigurationError(

@@ -2,21 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from torch import Tensor, nn
-
 from resnet_diffeo_probe.analysis.analyze import Analysis
-from resnet_diffeo_probe.analysis.analyze import analyze as analyze_model
-from resnet_diffeo_probe.analysis.measuring.run import Progress
-from resnet_diffeo_probe.analysis.planning.quantities import Budget
-from resnet_diffeo_probe.analysis.planning.settings import Settings
 from resnet_diffeo_probe.analysis.result.schema import read_result
-from resnet_diffeo_probe.errors import ConfigurationError
-from resnet_diffeo_probe.inputs import Inputs
-from resnet_diffeo_probe.models import LoadedModel, load
 from resnet_diffeo_probe.notebook import figures, frames
 from resnet_diffeo_probe.notebook.card import card
 from resnet_diffeo_probe.report import render, write_folder
@@ -24,7 +15,7 @@ from resnet_diffeo_probe.report import render, write_folder
 if TYPE_CHECKING:
     from pandas import DataFrame
 
-__all__ = ["Study", "analyze", "read"]
+__all__ = ["Study", "read"]
 
 
 class Study:
@@ -110,70 +101,6 @@ class Study:
         states = [verdict["state"] for verdict in self.verdicts.values()]
         counts = ", ".join(f"{states.count(s)} {s.replace('_', ' ')}" for s in dict.fromkeys(states))
         return f"<Study of {self.result['model']['architecture']}: {counts}>"
-
-
-def analyze(
-    model: LoadedModel | nn.Module | Path | str,
-    inputs: Inputs | Tensor,
-    *,
-    budget: Budget | str = Budget.STANDARD,
-    units: Sequence[str] = (),
-    measures: Sequence[str] = (),
-    seed: int = 0,
-    workers: int | None = None,
-    max_memory: float | None = None,
-    progress: Callable[[Progress], None] | None = None,
-) -> Study:
-    """Measure every residual unit of a network at every input and judge them.
-
-    The model is not changed: weights, buffers, mode, hooks and random state are as before.
-
-    Args:
-        model: any module, or a file that `load` takes.
-        inputs: (N, *shape), already preprocessed; or what `read_inputs` returns.
-        budget: `"quick"`, `"standard"` or `"full"`: how much is measured.
-        units: shell patterns of the units to analyse; none for all.
-        measures: quantities instead of the budget's.
-        seed: of start vectors and random checks.
-        workers: threads that measure at the same time; None for one a core.
-        max_memory: GiB that the factors of all measurements in progress may take; None for three quarters of the
-            machine's.
-        progress: called after each unit and input.
-
-    Raises:
-        NoUnitError: no residual unit was found.
-        ConfigurationError: the settings ask for what does not exist.
-        InputsError: the inputs do not fit the model.
-        LoadError: the file cannot be made into a module.
-    """
-    settings = Settings(
-        units=tuple(units),
-        measures=tuple(measures),
-        budget=_budget_of(budget),
-        seed=seed,
-        workers=workers,
-        max_bytes=None if max_memory is None else max_memory * 2**30,
-    )
-    loaded = load(model) if isinstance(model, str | Path) else model
-    analysis = analyze_model(loaded, inputs, settings, progress=progress)
-    return Study(analysis.result, analysis)
-
-
-def _budget_of(name: Budget | str) -> Budget:
-    """Return a budget by its name.
-
-    Raises:
-        ConfigurationError: there is no such budget.
-    """
-    try:
-        return Budget(name)
-    except ValueError as error:
-        raise ConfigurationError(
-            f"there is no budget '{name}'",
-            why=f"there are {', '.join(b.value for b in Budget)}",
-            fix="budget='standard'",
-            code="unknown-budget",
-        ) from error
 
 
 def read(path: Path | str) -> Study:

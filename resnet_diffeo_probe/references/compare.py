@@ -9,13 +9,17 @@ from typing import Any
 
 import numpy as np
 
+from resnet_diffeo_probe.measures.registry import MEASURES
 from resnet_diffeo_probe.references.catalogue import DEFAULT_SETTING, shipped_references, unit_distribution
-from resnet_diffeo_probe.references.quantities import QUANTITIES
+from resnet_diffeo_probe.references.quantities import QUANTITIES, on_scale
 
 __all__ = ["Place", "UnitMeasures", "compare", "measures_from_rows"]
 
 # where a value lies far outside a reference's range, how far no longer matters for which one is the nearest
 FARTHEST = 10.0
+
+# what is compared, by the quantity whose rows are stored
+_STORED = {m.per_dimension_of or m.key: m.reference for m in MEASURES if m.reference is not None}
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,8 +110,8 @@ def compare(unit: UnitMeasures, setting: str = DEFAULT_SETTING) -> Place:
 
 def _distance(name: str, value: float, reference: np.ndarray[Any, np.dtype[np.float64]]) -> float:
     quantity = QUANTITIES[name]
-    low, middle, high = np.quantile(quantity.scale(reference), [0.25, 0.5, 0.75])
-    placed = float(quantity.scale(np.array([value]))[0])
+    low, middle, high = np.quantile(on_scale(quantity, reference), [0.25, 0.5, 0.75])
+    placed = float(on_scale(quantity, np.array([value]))[0])
     return min(abs(placed - float(middle)) / max(float(high - low), quantity.least_spread), FARTHEST)
 
 
@@ -117,25 +121,22 @@ def measures_from_rows(unit: str, dimension: int, rows: Iterable[Mapping[str, An
     Args:
         unit: the unit's name; rows of others are passed over.
         dimension: n, for log|det J| / n.
-        rows: objects with `unit`, `quantity`, `value` and `status`, as in result.json. Quantities used: sign,
-            logabsdet, sigma_min, critical_step (status "infinite" counts as 1 / h* = 0), residual_ratio,
-            inverse_consistency.
+        rows: objects with `unit`, `quantity`, `value` and `status`, as in result.json; those are used whose measure,
+            or what is derived from it, has a reference. Status "infinite" counts as 1 / h* = 0.
     """
     values: dict[str, list[float]] = {name: [] for name in QUANTITIES}
     for row in rows:
         if row["unit"] != unit:
             continue
-        quantity, value, status = row["quantity"], row["value"], row["status"]
-        if quantity == "critical_step" and status == "infinite":
-            values["inverse_critical_step"].append(0.0)
+        value, status, reference = row["value"], row["status"], _STORED.get(row["quantity"])
+        if reference is None:
+            continue
+        if reference.inverted and status == "infinite":
+            values[reference.key].append(0.0)
         if value is None or status not in ("ok", "singular"):
             continue
-        if quantity == "sign":
-            values["negative_share"].append(float(value < 0))
-        elif quantity == "logabsdet":
-            values["logabsdet_per_dimension"].append(value / dimension)
-        elif quantity == "critical_step" and value > 0:
-            values["inverse_critical_step"].append(1.0 / value)
-        elif quantity in ("sigma_min", "residual_ratio", "inverse_consistency"):
-            values[quantity].append(value)
+        if not reference.inverted:
+            values[reference.key].append(reference.of_value(value, dimension))
+        elif value > 0:
+            values[reference.key].append(1.0 / value)
     return UnitMeasures(unit, values)

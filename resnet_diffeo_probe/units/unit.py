@@ -10,6 +10,8 @@ from typing import Literal
 import torch
 from torch import Tensor, fx
 
+from resnet_diffeo_probe.activations import Activation
+from resnet_diffeo_probe.units.applied import activation_name, applied
 from resnet_diffeo_probe.units.recognition.rules import UnitPlan
 from resnet_diffeo_probe.units.recognition.terms import Term
 from resnet_diffeo_probe.units.subgraph import Cutter
@@ -82,6 +84,13 @@ class ResidualUnit:
         return self.shortcut == "identity" and self.input_shape == self.output_shape
 
     @property
+    def activation_record(self) -> Activation | None:
+        """What is known of the activation after the addition with its arguments; None where there is no activation."""
+        if self.activation is None:
+            return None
+        return applied(self.activation_map, self.activation)
+
+    @property
     def tap_name(self) -> str:
         """The unit's name with dots replaced: its taps are `taps.<tap_name>.input` and so on."""
         plain = re.sub(r"[^\w#:/-]", "_", self.name)
@@ -123,8 +132,8 @@ def cut_unit(plan: UnitPlan, index: int, graph: fx.Graph, cutter: Cutter) -> Res
     activation = None
     activation_map = None
     if plan.activation is not None:
-        activation = str(getattr(nodes[plan.activation].target, "__name__", nodes[plan.activation].target))
         activation_map = cutter.cut(plan.sum, [Term(plan.activation)], "Activation")
+        activation = activation_name(activation_map)
     kind: Shortcut = plan.kind  # type: ignore[assignment]
     return ResidualUnit(
         name=plan.name,

@@ -14,6 +14,7 @@ from resnet_diffeo_probe.analysis.analyze import analyze
 from resnet_diffeo_probe.analysis.planning.quantities import RECTANGULAR, Budget
 from resnet_diffeo_probe.analysis.planning.settings import Settings
 from resnet_diffeo_probe.analysis.result.schema import read_result, validate, write_result
+from tests.analysis.executed import executed
 
 from .analyzed import QUICK, labelled, rows, verdict
 from .networks import Block, Net, Sorted, Wider, images, seeded
@@ -85,7 +86,9 @@ def test_inputs_do_not_influence_each_other():
 def test_progress_counts_every_pair_once():
     seen = []
     net = seeded(lambda: Net(Block(2), Wider(2), width=4))
-    analyze(net, images(3), Settings(budget=Budget.QUICK, workers=2), progress=seen.append)
+    analyze(
+        net, images(3), Settings(budget=Budget.QUICK, workers=2), execution=executed(measured=seen.append)
+    )
     assert [p.done for p in seen] == list(range(1, 7))
     assert {p.total for p in seen} == {6}
     assert {(p.unit, p.input) for p in seen} == {

@@ -11,6 +11,7 @@ from resnet_diffeo_probe.analysis.analyze import analyze
 from resnet_diffeo_probe.analysis.planning.quantities import Budget
 from resnet_diffeo_probe.analysis.planning.settings import Settings
 from resnet_diffeo_probe.analysis.result.schema import validate
+from tests.analysis.executed import executed
 
 from .analyzed import QUICK, rows, unit, verdict
 from .networks import Block, Net, Sorted, Wider, images, seeded
@@ -142,7 +143,9 @@ def test_an_interrupt_keeps_what_was_measured(after, workers):
 
     threads = torch.get_num_threads()
     net = seeded(lambda: Net(Block(2), Block(2)))
-    analysis = analyze(net, images(6), Settings(budget=Budget.QUICK, workers=workers), progress=interrupt)
+    analysis = analyze(
+        net, images(6), Settings(budget=Budget.QUICK, workers=workers), execution=executed(measured=interrupt)
+    )
     validate(analysis.result)
     assert analysis.interrupted
     assert not analysis.complete

@@ -9,6 +9,7 @@ from resnet_diffeo_probe.analysis.analyze import analyze
 from resnet_diffeo_probe.analysis.planning.quantities import QUANTITIES, Budget
 from resnet_diffeo_probe.analysis.planning.settings import Settings
 from resnet_diffeo_probe.errors import ConfigurationError, DiffeoProbeError, InputsError, NoUnitError
+from tests.analysis.executed import executed
 
 from .analyzed import QUICK, unit, verdict
 from .networks import Block, Net, Sorted, images, seeded
@@ -75,8 +76,10 @@ def test_the_plan_is_announced_before_anything_is_measured():
         seeded(lambda: Net(Block(2), Sorted(2))),
         images(1, height=40, width=40),
         QUICK,
-        planned=lambda plan: order.append([p.unit.name for p in plan.units]),
-        progress=lambda progress: order.append(progress.unit),
+        execution=executed(
+            planned=lambda plan: order.append([p.unit.name for p in plan.units]),
+            measured=lambda progress: order.append(progress.unit),
+        ),
     )
     assert order[0] == ["units.0", "units.1"]
     assert sorted(order[1:]) == ["units.0", "units.1"]

@@ -150,7 +150,7 @@ def test_weaker_certificates_of_smooth_units_say_so(make_unit: Any, build_unit: 
     assert weaker.radius > 0
     for k in range(20):
         assert unit.sign(in_ball(unit, x, weaker.radius, 2, k)) == unit.sign(x)
-    unknown = build_unit([(F.linear, (0.1 * torch.eye(2).double(),)), (F.mish, ())], (2,))
+    unknown = build_unit([(F.linear, (0.1 * torch.eye(2).double(),)), (F.hardswish, ())], (2,))
     none = certificate_of(unknown, torch.ones(1, 2).double(), 2)
     assert none.radius == 0
     assert "curvature" in none.criterion

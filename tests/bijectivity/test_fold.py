@@ -37,7 +37,7 @@ def test_a_pair_at_the_fold_between_opposite_signs_is_a_proof(make_unit: Any, ki
     # and the ratio of the determinants is −κ
     assert float(torch.linalg.det(after) / torch.linalg.det(before)) == pytest.approx(-fold.kappa, rel=1e-6)
     x1, x2 = pair_at_fold(fold)
-    found = check(unit, "sum", x1, x2, "fold")
+    found = check(unit, "sum", x1, x2, "fold", jacobian=UnitJacobian(unit))
     assert found.distance > 0
     # rounding of the map is about 1e-15; a pair large enough for it not to matter is a proof
     if found.relative_distance > 1e-5:

@@ -34,7 +34,7 @@ def test_grown_pairs_are_larger_and_still_have_one_image(make_unit: Any, kind: s
     assume(norm(x1 - x2) > 1e-4)
     grown = grow(jacobian, x1, x2, origin=fold.point, max_factorizations=20)
     assert grown.distance >= norm(x1 - x2)
-    assert check(unit, "sum", grown.x1, grown.x2, "fold").is_proof
+    assert check(unit, "sum", grown.x1, grown.x2, "fold", jacobian=jacobian).is_proof
 
 
 def test_a_fold_without_end_grows_as_far_as_asked(build_unit: Any) -> None:
@@ -112,11 +112,12 @@ def test_a_clipped_coordinate_gives_a_pair_of_the_whole_unit(
     pair = pair_by_clipping(UnitJacobian(unit), x, orthant=orthant)
     assert pair is not None
     assert pair[0] is x
-    found = check(unit, "unit", *pair, "clipped coordinate")
+    jacobian = UnitJacobian(unit)
+    found = check(unit, "unit", *pair, "clipped coordinate", jacobian=jacobian)
     assert found.is_proof
     assert found.in_orthant or not orthant
     # the sum maps differ: it is the ReLU that makes the images one
-    assert not check(unit, "sum", *pair, "clipped coordinate").is_proof
+    assert not check(unit, "sum", *pair, "clipped coordinate", jacobian=jacobian).is_proof
 
 
 def test_nothing_clipped_is_no_pair(make_unit: Any, build_unit: Any) -> None:

@@ -171,7 +171,7 @@ def test_an_inverse_that_ends_elsewhere_is_a_witness(build_unit: Any) -> None:
     assert float(found.other_preimage) == pytest.approx(-2)
     assert found.findings["inverse_error_exact"].value == pytest.approx(3)
     assert "another preimage" in (found.findings["inverse_error_exact"].reason or "")
-    assert check(unit, "sum", x, found.other_preimage, "inverse").is_proof
+    assert check(unit, "sum", x, found.other_preimage, "inverse", jacobian=UnitJacobian(unit)).is_proof
 
 
 def test_what_cannot_be_measured_is_a_status(build_unit: Any) -> None:

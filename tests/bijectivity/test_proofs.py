@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -11,11 +12,15 @@ from torch import Tensor, nn
 
 from resnet_diffeo_probe.bijectivity import PROOF_QUANTITIES, Proofs, State, Verdict, prove, unit_verdicts
 from resnet_diffeo_probe.bijectivity.certificates.certificate_global import GlobalCertificate
-from resnet_diffeo_probe.bijectivity.verdict import network_verdicts
+from resnet_diffeo_probe.bijectivity.certificates.enclosure import Enclosure
+from resnet_diffeo_probe.bijectivity.continuity import Continuity
+from resnet_diffeo_probe.bijectivity.network_verdict import network_verdicts
 from resnet_diffeo_probe.bijectivity.witnesses.witness import check
 from resnet_diffeo_probe.finding import Evidence, Finding, Status
 from resnet_diffeo_probe.jacobian import UnitJacobian, determinant
 from resnet_diffeo_probe.units import discover
+
+CONTINUOUS = Continuity(("add", "relu"))
 
 
 def rows_at(jacobian: UnitJacobian, inputs: Tensor) -> tuple[list[str], dict[str, dict[str, Finding]]]:
@@ -33,6 +38,7 @@ def judge(unit: Any, rows: Any, proofs: Proofs, activation: str | None = None) -
         not_run=None,
         rows=rows,
         nonnegative={},
+        continuity=CONTINUOUS,
         witnesses=proofs.witnesses,
         certificate=proofs.certificate,
     )
@@ -131,7 +137,9 @@ def witness_of(x2: float) -> Any:
 
         forward = sum_map
 
-    return check(Folded(), "sum", torch.ones(1, 1).double(), torch.full((1, 1), x2).double(), "fold")
+    found = check(Folded(), "sum", torch.ones(1, 1).double(), torch.full((1, 1), x2).double(), "fold")
+    # what a factorisation would say of |x|: J = ±1, no kink within 1
+    return replace(found, enclosure=Enclosure(2e-15, 1.0, 1e-15, 1e-15, 1.0, 0.0, 0.0, 1.0, 0.0))
 
 
 def verdict_with(kinds: str, witnesses: Any = (), upper: float | None = None) -> Verdict:
@@ -144,6 +152,7 @@ def verdict_with(kinds: str, witnesses: Any = (), upper: float | None = None) ->
         not_run=None if kinds else "nothing was measured",
         rows=rows,
         nonnegative={},
+        continuity=CONTINUOUS,
         witnesses=witnesses,
         certificate=certificate,
     )[0]
@@ -153,6 +162,10 @@ def test_a_pair_alone_is_a_proof_and_a_failed_one_is_nothing() -> None:
     good, bad = witness_of(-1.0), witness_of(-1.1)
     assert good.is_proof
     assert not bad.is_proof
+    # without what a proof rests on it is a numerical pair, and so it is where a point would have to move too far
+    assert not replace(good, enclosure=None).is_proof
+    for radius in (None, 1.5):
+        assert not replace(good, enclosure=replace(good.enclosure, radius=radius)).is_proof
     for kinds in ("++", "--", ""):
         assert verdict_with(kinds, (good,)).state is State.NOT_INJECTIVE_PROVEN
         assert verdict_with(kinds, (bad,)) == verdict_with(kinds)
@@ -167,6 +180,7 @@ def test_a_pair_alone_is_a_proof_and_a_failed_one_is_nothing() -> None:
         not_run="x",
         rows={},
         nonnegative={},
+        continuity=CONTINUOUS,
         witnesses=(good,),
     )
     assert other[0].state is State.NOT_RUN  # a pair of one unit proves nothing about another

@@ -40,7 +40,7 @@ def test_a_smooth_fold_is_a_singular_point_with_a_pair_around_it(
     assert abs(float(rows[-1] @ fold.null_vector.reshape(-1))) == pytest.approx(1, abs=1e-3)
     pair = pair_at_smooth_fold(jacobian, fold)
     assert pair is not None
-    assert check(unit, "sum", *pair, "smooth fold").is_proof
+    assert check(unit, "sum", *pair, "smooth fold", jacobian=jacobian).is_proof
 
 
 def test_the_fold_of_a_cubic_is_where_calculus_puts_it(build_unit: Any) -> None:

@@ -70,11 +70,22 @@ def proof(net: Net) -> tuple[Any, Tensor, Tensor]:
 def test_a_proof_is_checked_by_the_network_itself(net: Net, proof: tuple[Any, Tensor, Tensor]) -> None:
     unit, x1, x2 = proof
     for which in ("sum", "unit"):
-        found = check(unit, which, x1, x2, "fold", module=net, about={"inputs": ["a", "b"]})
+        found = check(
+            unit,
+            which,
+            x1,
+            x2,
+            "fold",
+            module=net,
+            about={"inputs": ["a", "b"]},
+            jacobian=UnitJacobian(unit),
+        )
         assert found.is_proof
         assert found.in_orthant
         assert found.checked_by == ("the unit cut out of the network", "the network's own module")
         assert found.to_json()["inputs"] == ["a", "b"]
+        assert {p["statement"].split(",")[0] for p in found.to_json()["premises"]} >= {"norm of I − XJ"}
+        assert all(p["bound"] < p.get("to_be_below", 1e300) for p in found.to_json()["premises"])
         assert found.to_json()["file"] == f"block.{which}.npz"
 
 
@@ -82,7 +93,7 @@ def test_the_network_itself_can_refute(proof: tuple[Any, Tensor, Tensor]) -> Non
     unit, x1, x2 = proof
     torch.manual_seed(5)
     other = Net().double().eval()  # other weights: for it the pair proves nothing
-    assert not check(unit, "sum", x1, x2, "fold", module=other).is_proof
+    assert not check(unit, "sum", x1, x2, "fold", module=other, jacobian=UnitJacobian(unit)).is_proof
 
 
 @pytest.mark.parametrize(
@@ -95,7 +106,7 @@ def test_the_network_itself_can_refute(proof: tuple[Any, Tensor, Tensor]) -> Non
 )
 def test_what_is_no_proof(proof: tuple[Any, Tensor, Tensor], tmp_path: Path, scale: float, why: str) -> None:
     unit, x1, _ = proof
-    found = check(unit, "sum", x1, x1 + scale * torch.ones_like(x1), "made up")
+    found = check(unit, "sum", x1, x1 + scale * torch.ones_like(x1), "made up", jacobian=UnitJacobian(unit))
     assert not found.is_proof, why
     with pytest.raises(ValueError, match="no proof"):
         save(found, tmp_path)
@@ -103,13 +114,22 @@ def test_what_is_no_proof(proof: tuple[Any, Tensor, Tensor], tmp_path: Path, sca
 
 
 def test_equal_images_need_different_points_not_just_different_numbers(build_unit: Any) -> None:
-    # a constant map: every pair has one image, and only separated ones count
-    unit = build_unit([(torch.mul, (-1.0,))], (3,))
-    x = torch.ones(1, 3, dtype=torch.float64)
-    assert check(unit, "sum", x, x + 1e-5, "made up").is_proof
-    assert not check(unit, "sum", x, x + 1e-8, "made up").is_proof
-    zero = torch.zeros(1, 3, dtype=torch.float64)
-    assert not check(unit, "sum", zero, zero, "made up").is_proof
+    # x − 2 relu(x) = −|x| around 1: every pair x, 2 − x has one image, and only separated ones count
+    unit = build_unit([(torch.sub, (1.0,)), (torch.relu, ()), (torch.mul, (-2.0,))], (3,))
+    jacobian = UnitJacobian(unit)
+    one = torch.ones(1, 3, dtype=torch.float64)
+
+    def pair(apart: float) -> Any:
+        return check(unit, "sum", one - apart, one + apart, "made up", jacobian=jacobian)
+
+    assert pair(1e-5).is_proof
+    assert not pair(1e-8).is_proof
+    assert not pair(0.0).is_proof
+    # a constant map has no regular Jacobian to enclose anything with: its pairs are numerical
+    flat = build_unit([(torch.mul, (-1.0,))], (3,))
+    found = check(flat, "sum", one, 2 * one, "made up", jacobian=UnitJacobian(flat))
+    assert found.agrees
+    assert not found.is_proof
 
 
 def test_float32_is_refused(proof: tuple[Any, Tensor, Tensor]) -> None:
@@ -123,7 +143,7 @@ def test_the_saved_file_is_checked_by_the_snippet(
 ) -> None:
     unit, x1, x2 = proof
     for which in ("sum", "unit"):
-        path = save(check(unit, which, x1, x2, "fold"), tmp_path / "witnesses")
+        path = save(check(unit, which, x1, x2, "fold", jacobian=UnitJacobian(unit)), tmp_path / "witnesses")
         with np.load(path, allow_pickle=False) as saved:
             assert set(saved.files) == {"x1", "x2", "unit", "map", "domain"}
             assert str(saved["unit"]) == "block"

@@ -7,6 +7,7 @@ Where no Chromium is installed the tests skip with a reason, and fail instead of
 from __future__ import annotations
 
 import copy
+import functools
 import importlib
 import json
 import os
@@ -19,7 +20,7 @@ import pytest
 from resnet_diffeo_probe.analysis.comparing.compare import compare
 from resnet_diffeo_probe.report import render_html
 from resnet_diffeo_probe.report.sections.compare import comparison_html
-from tests.report import sample, sample_evidence, sample_pictures
+from tests.report import sample
 
 ROOT = Path(__file__).parents[2]
 # no service of its own, no sandbox (which a container does not allow), nothing fetched in the background
@@ -37,19 +38,18 @@ ARGUMENTS = (
 EVIL_NAMES = list(sample.EVIL_NAMES)
 
 
+@functools.cache
 def _results() -> dict[str, dict[str, Any]]:
     stored = json.loads((ROOT / "reports" / "demo" / "result.json").read_text(encoding="utf-8"))
-    evil = sample.make_result(units=10, inputs=3, unit_names=EVIL_NAMES, input_names=EVIL_NAMES[:3])
+    everything = (*sample.EVIDENCE, *sample.PICTURES)
+    evil = {"units": 10, "inputs": 3, "unit_names": EVIL_NAMES, "input_names": EVIL_NAMES[:3]}
     return {
         "demo": stored,
-        "typical": sample_pictures.add_pictures(sample_evidence.add_evidence(sample.make_result())),
-        "evil": sample_evidence.add_evidence(evil),
+        "typical": sample.make_result(parts=everything),
+        "evil": sample.make_result(**evil, parts=sample.EVIDENCE),
         "fifty": sample.make_result(units=50, inputs=4),
         "failed": sample.make_result(units=6, inputs=4, states=("not_run",)),
     }
-
-
-RESULTS = _results()
 
 
 def _absent(reason: str) -> None:
@@ -90,19 +90,20 @@ def chromium():
 def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """The file of each rendered result."""
     folder = tmp_path_factory.mktemp("pages")
-    for name, result in RESULTS.items():
+    results = _results()
+    for name, result in results.items():
         (folder / f"{name}.html").write_text(render_html(result), encoding="utf-8")
-    other = copy.deepcopy(RESULTS["evil"])
+    other = copy.deepcopy(results["evil"])
     for row in other["measurements"]:
         if row["quantity"] == "sign" and row["value"] is not None:
             row["value"] *= -1
-    (folder / "compare.html").write_text(comparison_html(compare(RESULTS["evil"], other)), encoding="utf-8")
-    return {name: folder / f"{name}.html" for name in (*RESULTS, "compare")}
+    (folder / "compare.html").write_text(comparison_html(compare(results["evil"], other)), encoding="utf-8")
+    return {name: folder / f"{name}.html" for name in (*results, "compare")}
 
 
 @pytest.fixture
 def results() -> dict[str, dict[str, Any]]:
-    return RESULTS
+    return _results()
 
 
 class Visit:

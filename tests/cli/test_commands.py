@@ -8,10 +8,14 @@ import subprocess
 import sys
 
 import pytest
+from diffeo_probe.commands.analyze import analyze
+from diffeo_probe.running.analysis_options import AnalysisOptions
 
 from resnet_diffeo_probe import __version__
 from resnet_diffeo_probe.analysis.result.schema import read_result
 from resnet_diffeo_probe.demo import demo_paths
+
+from .output_folder import FILES
 
 DEMO = demo_paths()
 SMALL = ["--mean", "0.3", "--std", "0.4", "--budget", "quick", "--workers", "1"]
@@ -118,15 +122,7 @@ def test_results_go_to_stdout_and_the_rest_to_stderr(analysed):
 
 def test_what_is_written_is_whole_and_names_its_command(analysed):
     folder, done = analysed
-    assert sorted(path.name for path in folder.iterdir()) == [
-        ".diffeo-probe.lock",
-        "log.txt",
-        "measurements.sqlite",
-        "report.html",
-        "result.json",
-        "run.toml",
-        "units.csv",
-    ]
+    assert sorted(path.name for path in folder.iterdir()) == FILES
     result = read_result(folder / "result.json")
     assert result["tool"]["command"].startswith(f"diffeo-probe analyze {DEMO.model}")
     assert result["tool"]["configuration"]["budget"] == "quick"
@@ -221,6 +217,7 @@ def test_inspect_lists_units_and_measures_nothing(typed):
     assert "note: " in outcome.stderr
 
 
+@pytest.mark.slow
 def test_one_interrupt_saves_what_was_measured(tmp_path):
     """Ctrl-C as a terminal sends it, once the first line of progress is there."""
     words = ["analyze", DEMO.model, "--inputs", DEMO.inputs, "--budget", "standard", "--workers", "1",
@@ -267,6 +264,7 @@ def test_a_reader_that_has_had_enough_is_no_error():
     assert done.returncode == 0
 
 
+@pytest.mark.slow
 def test_the_demo_goes_the_whole_way(tmp_path):
     done = command("demo", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
@@ -281,3 +279,9 @@ def test_the_demo_goes_the_whole_way(tmp_path):
     assert counts["negative"] > 8
     assert json.loads((folder / "result.json").read_text())["tool"]["command"].startswith("diffeo-probe demo")
     assert "<html" in (folder / "report.html").read_text(encoding="utf-8")[:500]
+
+
+def test_the_record_of_options_has_those_of_the_command_and_their_defaults():
+    options = dict(analyze.make_context("analyze", ["model.pt"]).params)
+    del options["model"]
+    assert AnalysisOptions.of(options) == AnalysisOptions()

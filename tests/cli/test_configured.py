@@ -15,9 +15,9 @@ def seen(monkeypatch):
     """Replace the work of `analyze` by a look at its options."""
     options = {}
 
-    def record(model, **given):
+    def record(model, given, **_command):
         options.clear()
-        options.update(given, model=model)
+        options.update(vars(given), model=model)
         return 0
 
     monkeypatch.setattr("diffeo_probe.commands.analyze.run_analysis", record)

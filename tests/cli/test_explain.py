@@ -132,16 +132,15 @@ def test_every_column_of_inspect_is_explained(typed, every):
 
 
 def test_a_quantity_is_explained_in_one_place(every):
-    """A text of ours for a quantity that the report's criteria speak of would be a second one."""
-    import tomllib
+    """A text of its own for a quantity that a criterion speaks of would be a second one."""
+    from resnet_diffeo_probe.measures.registry import CRITERIA, MEASURES
 
-    from resnet_diffeo_probe.report.sections.criteria import criteria_for
-    from resnet_diffeo_probe.report.text.quantities import QUANTITIES
-
-    path = Path(diffeo_probe.__file__).with_name("explanations.toml")
-    ours = set(tomllib.loads(path.read_text(encoding="utf-8"))["quantities"])
-    assert not ours & {key for each in criteria_for(set(QUANTITIES)) for key in each.quantities}
-    assert ours <= {each.name for each in every if each.kind == "quantities"}
+    spoken_of = {key for each in CRITERIA for key in each.quantities}
+    for measure in MEASURES:
+        assert bool(measure.explanation) != (measure.key in spoken_of), measure.key
+    names = [each.name for each in every if each.kind == "quantities"]
+    assert len(names) == len(set(names))
+    assert set(names) == {each.key for each in (*MEASURES, *CRITERIA)}
 
 
 def test_nothing_explained_is_empty_or_markup(every):

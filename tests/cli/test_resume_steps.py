@@ -95,6 +95,7 @@ def test_kills_at_random_moments_after_the_measuring_lose_no_part(run, whole, tm
     assert canonical(out / "result.json") == result
 
 
+@pytest.mark.slow
 def test_an_interrupt_among_the_proofs_writes_those_that_are_done(run, whole, tmp_path):
     out = tmp_path / "out"
     started = run(after=1)
@@ -119,6 +120,7 @@ def test_an_interrupt_among_the_proofs_writes_those_that_are_done(run, whole, tm
     assert canonical(out / "result.json") == whole[0]
 
 
+@pytest.mark.slow
 def test_two_interrupts_among_the_proofs_leave_at_once_and_keep_what_was_committed(run, tmp_path):
     out = tmp_path / "out"
     started = run(after=1)

@@ -47,6 +47,7 @@ def test_no_block_escapes_the_tests(path: Path) -> None:
         assert block.kind in ("python", "output", "console", "text", *DIRECTIVES), f"{path.name}:{block.line}"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", with_blocks("python"), ids=lambda p: p.name)
 def test_python_blocks_run_in_order_and_print_what_they_say(
     path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -66,6 +67,7 @@ def test_python_blocks_run_in_order_and_print_what_they_say(
         assert printed.getvalue() == expected, f"{path.name}:{block.line}"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", with_blocks("console"), ids=lambda p: p.name)
 def test_console_blocks_run_and_end_as_they_say(
     path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -106,6 +108,7 @@ def test_commands_that_are_shown_and_not_run_have_options_that_exist(path: Path)
                 assert option in helped.output, line
 
 
+@pytest.mark.slow
 def test_the_site_is_built_without_a_warning(tmp_path: Path) -> None:
     pytest.importorskip("sphinx", reason="Sphinx is not installed (pip install -e '.[docs]')")
     done = subprocess.run(

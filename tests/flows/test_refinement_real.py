@@ -27,6 +27,7 @@ def network():
     return discover(loaded.module, inputs.tensor[:2]), inputs.tensor, labels
 
 
+@pytest.mark.slow
 def test_all_units_refined(network):
     discovery, images, labels = network
     refinements = [Refinement("euler", k) for k in ALL_UNITS]
@@ -36,6 +37,7 @@ def test_all_units_refined(network):
         assert row.accuracy == pytest.approx(ALL_UNITS[row.steps], abs=0.15)
 
 
+@pytest.mark.slow
 def test_one_unit_at_a_time(network):
     discovery, images, labels = network
     rows = refinement_test(discovery, [images], labels=labels, refinements=[Refinement("euler", 8)])

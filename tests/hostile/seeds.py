@@ -15,7 +15,7 @@ from PIL import Image
 from safetensors.torch import save as safetensors_bytes
 
 from resnet_diffeo_probe.models import CifarResNet
-from tests.report import sample, sample_evidence
+from tests.report import sample
 
 __all__ = ["SEEDS"]
 
@@ -96,7 +96,7 @@ def images() -> dict[str, bytes]:
 def results() -> dict[str, bytes]:
     """Return stored analyses: those that the report's tests are made of."""
     plain = sample.make_result(units=3, inputs=2)
-    full = sample_evidence.add_evidence(sample.make_result(units=4, inputs=3))
+    full = sample.make_result(units=4, inputs=3, parts=sample.EVIDENCE)
     return {"plain.json": json.dumps(plain).encode(), "full.json": json.dumps(full).encode()}
 
 

@@ -33,7 +33,8 @@ sys.path.insert(0, str(Path(__file__).parent))
 import click
 import torch
 from diffeo_probe.main import cli
-from mutation import change_node, mutate, rename
+from json_mutation import change_node, rename
+from mutation import mutate
 from peak_memory import peak_kilobytes
 from seeds import SEEDS
 from store_damage import edited, read_store, stores

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from mutation import EVIL_TEXTS
+from json_mutation import EVIL_TEXTS
 
 from resnet_diffeo_probe.analysis.planning.outcome import Outcome
 from resnet_diffeo_probe.analysis.result.schema import ResultError, validate_row

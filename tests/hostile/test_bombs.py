@@ -211,6 +211,7 @@ def told(tmp_path_factory):
     return {name: rest for name, *rest in found}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("target", "name"), BOMBS)
 def test_bomb(told, target, name):
     outcome, seconds, peak = told[f"{target}-{name}"]
@@ -219,6 +220,7 @@ def test_bomb(told, target, name):
     assert peak < 2
 
 
+@pytest.mark.slow
 def test_what_is_within_limits_is_read(told):
     """The limits do not refuse what they need not."""
     assert told["image-alpha.png"][0] == "read and read"

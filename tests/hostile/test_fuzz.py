@@ -42,6 +42,7 @@ def told(tmp_path_factory):
     return {line["target"]: line for line in lines}, run
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("target", CASES)
 def test_damaged_files(target, told):
     cases, least = CASES[target]
@@ -54,6 +55,7 @@ def test_damaged_files(target, told):
     assert sum(n for name, n in outcomes.items() if name.startswith(through)) >= least
 
 
+@pytest.mark.slow
 def test_nothing_speaks_to_the_terminal(told):
     """Decoders in C write their own complaints to standard error; no escape sequence of a file is among them."""
     assert all(c.isprintable() or c in "\n\t" for c in told[1].stderr)
@@ -111,6 +113,7 @@ def seeds():
         sys.path.remove(str(SESSION.parent))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("target", COMMANDS)
 def test_the_real_command_ends_without_a_traceback(target, seeds, tmp_path):
     """As a user meets them: an exit code of the list, a message, and nothing of the file's own on the terminal."""

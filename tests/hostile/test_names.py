@@ -15,6 +15,7 @@ from PIL import Image
 from torch import nn
 
 from resnet_diffeo_probe.analysis.analyze import analyze
+from resnet_diffeo_probe.analysis.planning.provenance import Provenance
 from resnet_diffeo_probe.analysis.planning.settings import Settings
 from resnet_diffeo_probe.analysis.result.schema import read_result
 from resnet_diffeo_probe.inputs import Inputs, Preprocessing, TensorRows
@@ -91,7 +92,9 @@ def written(tmp_path_factory):
         skipped=((UNIT_NAMES[10], "<diffeo-evil>"),), kind="images", source=UNIT_NAMES[1],
         preprocessing=Preprocessing.from_preset("none"), seed=0, notes=("<diffeo-evil>",),
     )  # fmt: skip
-    analysis = analyze(Net(names).eval(), batch, Settings(workers=1), command="<diffeo-evil> \x1b[2J")
+    analysis = analyze(
+        Net(names).eval(), batch, Settings(workers=1), provenance=Provenance("<diffeo-evil> \x1b[2J")
+    )
     write_folder(analysis.result, folder, save_witnesses=analysis.save_witnesses)
     render(read_result(folder / "result.json"), path=folder / "report.html")
     return around, folder, analysis

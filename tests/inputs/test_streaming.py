@@ -148,6 +148,7 @@ for source in sys.argv[1:]:
 """
 
 
+@pytest.mark.slow
 def test_memory_does_not_grow_with_the_number_of_inputs(tmp_path):
     """Two hundred inputs of 0.6 MB each are 120 MB; the peak of the process stays that of eight."""
     pixels = np.random.default_rng(0).integers(0, 256, (224, 224, 3), dtype=np.uint8)

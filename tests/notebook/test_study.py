@@ -14,9 +14,12 @@ import torch
 from torch import nn
 
 import resnet_diffeo_probe as rdp
+from resnet_diffeo_probe.analysis.comparing.thresholds import read_thresholds
+from resnet_diffeo_probe.analysis.planning.quantities import Budget
+from resnet_diffeo_probe.analysis.planning.settings import Settings
 from resnet_diffeo_probe.analysis.result.schema import ResultError
 from resnet_diffeo_probe.errors import ConfigurationError, LoadError
-from resnet_diffeo_probe.notebook import Study
+from resnet_diffeo_probe.notebook import Options, Study
 from tests.report import sample
 
 
@@ -91,7 +94,8 @@ def test_the_units_frame_counts_signs_and_takes_medians(stored: Study) -> None:
     assert list(frame.index) == [unit["name"] for unit in stored.result["units"]]
     every = stored.to_frame()
     for name, row in frame.iterrows():
-        signs = every[(every["unit"] == name) & (every["quantity"] == "sign")]["value"]
+        signs = every[(every["unit"] == name) & (every["quantity"] == "sign")]
+        signs = signs[signs["status"] != "on_kink"]["value"]
         if len(signs):
             assert row["signs_positive"] == (signs > 0).sum()
             assert row["signs_negative"] == (signs < 0).sum()
@@ -170,3 +174,75 @@ def test_reading_nonsense_is_an_error_that_says_so(tmp_path: Path) -> None:
     path.write_text(json.dumps({"schema_version": "9.9"}), encoding="utf-8")
     with pytest.raises(ResultError, match="schema version"):
         rdp.read(tmp_path)
+
+
+def small() -> nn.Module:
+    torch.manual_seed(0)
+    return nn.Sequential(Block(0.3))
+
+
+X = torch.linspace(-1, 1, 40).reshape(1, 2, 4, 5)
+
+
+def test_options_are_those_of_the_settings_by_name() -> None:
+    options = {
+        "budget": "quick", "dtype": "float32", "device": "cpu", "seed": 3, "baseline": "black", "workers": 1,
+        "threads_per_worker": 1, "max_memory": 2.0, "units": ["0"], "measures": (),
+    }  # fmt: skip
+    assert set(options) == set(Options.__annotations__)
+    tool = rdp.analyze(small(), X, **options).result["tool"]
+    assert (tool["dtype"], tool["seed"], tool["device"]) == ("float32", 3, "cpu")
+    configuration = tool["configuration"]
+    assert (configuration["budget"], configuration["baseline"]) == ("quick", "black")
+    assert (configuration["units"], configuration["max_bytes"]) == (["0"], 2.0 * 2**30)
+    settings = Settings(budget=Budget.QUICK, workers=1, seed=5)
+    changed = rdp.analyze(small(), X, settings, dtype="float32").result["tool"]
+    assert (changed["seed"], changed["dtype"], changed["configuration"]["budget"]) == (5, "float32", "quick")
+
+
+@pytest.mark.parametrize(
+    ("option", "code"),
+    [
+        ({"max_memroy": 1}, "unknown-option"),
+        ({"baseline": "white"}, "unknown-baseline"),
+        ({"device": "gpu"}, None),
+        ({"dtype": "float16"}, None),
+    ],
+)
+def test_an_option_that_does_not_exist_is_named(option: dict[str, object], code: str | None) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        rdp.analyze(small(), X, **option)
+    assert code is None or caught.value.code == code
+    assert caught.value.fix
+
+
+def test_a_store_is_committed_to_and_gone_on_with(tmp_path: Path) -> None:
+    seen: list[bool] = []
+    calls = [
+        rdp.analyze(
+            small(),
+            X,
+            budget="quick",
+            workers=1,
+            store=tmp_path / "runs",
+            progress=lambda p: seen.append(p.reused),
+        )
+        for _ in range(2)
+    ]
+    assert seen == [False, True]
+    first, second = (study.result for study in calls)
+    assert first["measurements"] == second["measurements"]
+    with pytest.warns(UserWarning, match="seed was 0 and is 1"):
+        rdp.analyze(small(), X, budget="quick", workers=1, seed=1, store=str(tmp_path / "runs"))
+
+
+def test_thresholds_are_a_file_or_limits_and_stand_in_the_result(tmp_path: Path) -> None:
+    file = tmp_path / "limits.toml"
+    file.write_text("max_residual_ratio = 0.25\n", encoding="utf-8")
+    by_file = rdp.analyze(small(), X, measures=["sign"], workers=1, thresholds=file).result["thresholds"]
+    by_limits = rdp.analyze(small(), X, measures=["sign"], workers=1, thresholds=iter(read_thresholds(file)))
+    assert by_file == by_limits.result["thresholds"]
+    assert [t["value"] for t in by_file if t["key"] == "max_residual_ratio"][-1] == 0.25
+    file.write_text('[units."layer9"]\nmax_residual_ratio = 0.25\n', encoding="utf-8")
+    with pytest.raises(ConfigurationError, match="layer9"):
+        rdp.analyze(small(), X, measures=["sign"], thresholds=str(file))

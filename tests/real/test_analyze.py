@@ -10,6 +10,7 @@ from click.testing import CliRunner
 from diffeo_probe.main import cli
 
 from resnet_diffeo_probe.analysis.result.schema import read_result
+from tests.cli.output_folder import FILES
 
 SHARED = Path(__file__).resolve().parents[2].parent / "shared"
 ORACLE = SHARED / "fixtures" / "resnet20_oracle.json"
@@ -56,15 +57,7 @@ def test_it_is_done_and_says_what_it_found(run):
 
 def test_the_folder_holds_the_report_the_result_and_the_table(run):
     _, _, folder = run
-    assert sorted(path.name for path in folder.iterdir()) == [
-        ".diffeo-probe.lock",
-        "log.txt",
-        "measurements.sqlite",
-        "report.html",
-        "result.json",
-        "run.toml",
-        "units.csv",
-    ]
+    assert sorted(path.name for path in folder.iterdir()) == FILES
     with (folder / "units.csv").open(encoding="utf-8", newline="") as stream:
         table = list(csv.DictReader(stream))
     assert len(table) == 9

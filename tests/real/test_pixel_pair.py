@@ -33,7 +33,6 @@ def network() -> Any:
     return copy.deepcopy(module).double().eval(), discovery, inputs.tensor.double()
 
 
-@pytest.mark.slow
 def test_the_first_unit_that_loses_pixels_is_layer3_0_and_has_a_pair(network: Any, tmp_path: Path) -> None:
     module, discovery, x = network
     threads = torch.get_num_threads()
@@ -60,7 +59,6 @@ def test_the_first_unit_that_loses_pixels_is_layer3_0_and_has_a_pair(network: An
     assert torch.equal(x1, x)
 
 
-@pytest.mark.slow
 def test_the_last_unit_has_one_too_by_what_the_unit_before_it_lost(network: Any) -> None:
     module, discovery, x = network
     found = pixel_pair(discovery, x, unit="layer3.2", module=module)

@@ -44,7 +44,6 @@ def test_the_identity_units_are_these(network: Any) -> None:
     assert list(network[2]) == IDENTITY_UNITS
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("name", IDENTITY_UNITS)
 def test_both_maps_have_a_verified_pair(network: Any, name: str, tmp_path: Path) -> None:
     module, names, units, activations = network
@@ -76,7 +75,6 @@ def test_both_maps_have_a_verified_pair(network: Any, name: str, tmp_path: Path)
     assert torch.isfinite(folded.x1).all()
 
 
-@pytest.mark.slow
 def test_a_certified_radius_is_a_thousand_times_the_classical_one_and_below_every_witness(
     network: Any,
 ) -> None:

@@ -117,6 +117,7 @@ def test_shown_seed_is_the_median_one():
         assert below == (len(least) - 1) // 2
 
 
+@pytest.mark.slow
 def test_page_stands_alone(pictures):
     made, study, depths = pictures
     result = make_result(("reliable",), {"reliable": study}, depths, [])
@@ -132,6 +133,7 @@ def test_page_stands_alone(pictures):
     assert len(ids) == len(set(ids))
 
 
+@pytest.mark.slow
 def test_figures_are_small_and_say_their_numbers(pictures):
     for made in pictures[0]:
         assert re.search(r"\d", made.alt)
@@ -139,11 +141,13 @@ def test_figures_are_small_and_say_their_numbers(pictures):
         assert len(made.source) < 450_000
 
 
+@pytest.mark.slow
 def test_the_same_figure_has_the_same_bytes(pictures):
     again = seeds_figure({"reliable": shipped_references()})
     assert again.source == pictures[0][3].source
 
 
+@pytest.mark.slow
 def test_report_is_written_from_what_lies_in_the_folder(pictures, tmp_path, monkeypatch):
     made, study, depths = pictures
     (tmp_path / "depths.json").write_text(json.dumps({"rows": depths}))

@@ -1,11 +1,12 @@
 """Fixtures of the report's tests: results made to measure, and a parser that insists on well-formed pages."""
 
 import copy
+import functools
 from html.parser import HTMLParser
 
 import pytest
 
-from . import sample, sample_evidence, sample_pictures
+from . import sample
 
 
 @pytest.fixture(scope="session")
@@ -17,19 +18,19 @@ def make():
 @pytest.fixture(scope="session")
 def make_full():
     """The same with witnesses, certificates, references and refinements."""
-    return lambda *args, **options: sample_evidence.add_evidence(sample.make_result(*args, **options))
+    return functools.partial(sample.make_result, parts=sample.EVIDENCE)
 
 
 @pytest.fixture(scope="session")
-def make_pictured(make_full):
+def make_pictured():
     """The same with pictures."""
-    return lambda *args, **options: sample_pictures.add_pictures(make_full(*args, **options))
+    return functools.partial(sample.make_result, parts=(*sample.EVIDENCE, *sample.PICTURES))
 
 
 @pytest.fixture(scope="session")
 def stored_picture():
     """An array as a stored picture."""
-    return sample_pictures.picture
+    return sample.picture
 
 
 @pytest.fixture(scope="session")

@@ -1,8 +1,28 @@
-"""Realistic stored analyses of any size and state, made from a seed without torch."""
+"""Stored analyses of any size and state, put together from what the engine wrote about one small network.
 
+A unit of a sample is the unit of that state in `analysed`, an input one of its five inputs, under names of their own.
+Only what counts units and inputs is counted anew.
+"""
+
+import base64
+import copy
+import io
 import math
-import random
+from collections import Counter
+from dataclasses import replace
+from itertools import chain
 from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from resnet_diffeo_probe.analysis.planning.quantities import QUANTITIES
+from resnet_diffeo_probe.analysis.result.schema import load_schema, validate
+from resnet_diffeo_probe.bijectivity import PROOF_QUANTITIES, Verdict, network_verdicts
+from resnet_diffeo_probe.bijectivity.verdict import violating_share_upper
+from resnet_diffeo_probe.bijectivity.witnesses.witness import file_name
+
+from .analysed import UNIT_OF, analysed
 
 EVIL_UNIT = '<script>alert("unit")</script>'
 EVIL_NAMES = [
@@ -17,38 +37,15 @@ EVIL_NAMES = [
     "lone \ud800 surrogate",
     "名前\u200b",
 ]
-STATES = (
-    "not_injective_proven",
-    "no_violation_found",
-    "certified_injective",
-    "undetermined",
-    "not_applicable",
-    "not_run",
-)
-SENTENCES = {
-    "certified_injective": "Lip(F) is at most 0.93, so x + F(x) is a bijection of the whole space.",
-    "not_injective_proven": "det J > 0 at {p} inputs and < 0 at {m}: x + F(x) folds between them.",
-    "no_violation_found": "All {n} determinants have one sign; no certificate covers a region of inputs.",
-    "undetermined": "At {u} of {n} inputs det J is within rounding of zero.",
-    "not_applicable": "The unit changes the dimension from {a} to {b}: it cannot be a bijection.",
-    "not_run": "Not run: {reason}",
-}
-QUANTITIES = (
-    "sign",
-    "logabsdet",
-    "sigma_min",
-    "sigma_max",
-    "critical_step",
-    "leftmost_real_eigenvalue",
-    "real_eigenvalues_below_minus_one",
-    "residual_ratio",
-    "clipped_fraction",
-    "sign_margin",
-    "clipped_depth",
-    "inverse_error",
-)
-PLAN = {"method": "block_lu", "cut": "relu 1", "width": 64, "memory_bytes": 734_003_200}
-OUT_OF_MEMORY = "out of memory: 41 GB needed, 12 GB allowed; --units 'layer[2-4]*' would fit"
+#: Optional parts of a result that stand together on the page.
+EVIDENCE = ("witnesses", "certificates", "references", "refinement")
+PICTURES = ("pictures", "pixel_pair")
+#: Why a unit of the state `not_run` was not.
+NOT_RUN = "the run was interrupted"
+
+# there is an entry of these at every input, and of the others at the first few
+_AT_EVERY_INPUT = ("measurements", "certificates")
+_OF_A_STANDARD_RUN = frozenset(QUANTITIES) - set(PROOF_QUANTITIES)
 
 
 def make_result(
@@ -56,232 +53,173 @@ def make_result(
     inputs: int = 8,
     *,
     states: tuple[str, ...] | None = None,
-    seed: int = 0,
     labels: bool = True,
     unit_names: list[str] | None = None,
     input_names: list[str] | None = None,
+    parts: tuple[str, ...] = (),
 ) -> dict[str, Any]:
-    """Return a valid result; `states[i % len(states)]` is the verdict of unit i on its sum map."""
-    chance = random.Random(seed)  # noqa: S311
+    """Return a valid result; `states[i % len(states)]` is the verdict of unit i on its sum map.
+
+    Args:
+        units: how many.
+        inputs: how many; without any, nothing was run.
+        states: of the sum maps in turn; a mixture if not given.
+        labels: whether the inputs have classes.
+        unit_names: instead of `layer<stage>.<place>`.
+        input_names: instead of `<class>/<place>.jpg`.
+        parts: optional parts of the result to be there; proofs come with what was measured for them.
+    """
     names = input_names or [f"{('airplane', 'cat', 'truck')[i % 3]}/{i:04d}.jpg" for i in range(inputs)]
     chosen = states or (
         "not_applicable", "no_violation_found", "not_injective_proven", "not_injective_proven",
         "not_applicable", "undetermined", "no_violation_found", "not_injective_proven",
     )  # fmt: skip
-    result: dict[str, Any] = {
-        "schema_version": "1.0",
-        "tool": {
-            "name": "diffeo-probe",
-            "version": "0.1.0",
-            "command": "diffeo-probe analyze resnet34.pth --inputs images/ -n 8 --seed 0 --dtype float64",
-            "started": "2025-03-14T09:26:53Z",
-            "seconds": 812.4,
-            "seed": 0,
-            "dtype": "float64",
-            "device": "cpu",
-            "configuration": {
-                "budget": "standard",
-                "measures": ["sign", "logabsdet", "sigma_min", "critical_step"],
-                "max_memory_gb": 12,
-                "fail_on": "never",
-                "resume": False,
-                "units": None,
-            },
-            "environment": {
-                "python": "3.12.3",
-                "torch": "2.9.1+cpu",
-                "platform": "Linux-6.8-x86_64",
-                "threads": 2,
-            },
-        },
-        "model": {
-            "file": "resnet34-b627a593.pth",
-            "sha256": "b627a593" + "0123456789abcdef" * 3 + "01234567",
-            "format": "state dict (torch.save)",
-            "architecture": "torchvision.models.resnet34",
-            "architecture_assumed": True,
-            "parameters": 21_797_672,
-            "num_classes": 1000,
-            "notes": ["The architecture was inferred from names and shapes of 218 tensors."],
-            "rejected_sums": [{"name": "fpn.add", "reason": "upsampling on one path"}],
-        },
-        "inputs": {
-            "source": "images/",
-            "kind": "images",
-            "count": len(names),
-            "shape": [3, 224, 224],
-            "names": names,
-            "labels": [name.split("/", maxsplit=1)[0] for name in names] if labels else None,
-            "preprocessing": {
-                "mean": [0.485, 0.456, 0.406],
-                "std": [0.229, 0.224, 0.225],
-                "size": [224, 224],
-                "preset": "imagenet",
-            },
-            "seed": 0,
-            "accuracy": {"correct": math.ceil(0.7 * len(names)), "total": len(names)} if labels else None,
-            "skipped": [{"name": "broken.jpg", "reason": "cannot be decoded: truncated file"}],
-        },
-        "units": [],
-        "measurements": [],
-        "verdicts": [],
+    called = unit_names or [f"layer{1 + 4 * index // max(units, 1)}.{index}" for index in range(units)]
+    of_state = [chosen[index % len(chosen)] for index in range(units)]
+    if not names:
+        of_state = [state if state == "not_applicable" else "not_run" for state in of_state]
+    return _Sample(
+        dict(zip(called, (UNIT_OF[state] for state in of_state), strict=True)), names, parts
+    ).result(labels=labels)
+
+
+class _Sample:
+    """Units and inputs under new names, and what becomes of the entries about the old ones."""
+
+    def __init__(self, made_of: dict[str, str], names: list[str], parts: tuple[str, ...]) -> None:
+        self._source = analysed()
+        self._made_of, self._names, self._parts = made_of, names, parts
+        self._inputs: list[str] = self._source.result["inputs"]["names"]
+        unmeasured = {UNIT_OF["not_run"], UNIT_OF["not_applicable"]}
+        self._measured = [name for name, unit in made_of.items() if unit not in unmeasured]
+
+    def result(self, *, labels: bool) -> dict[str, Any]:
+        """Return the whole result."""
+        source = self._source.result
+        required = {key: copy.deepcopy(source[key]) for key in load_schema()["required"]}
+        result = required | {key: self._part(key) for key in ("measurements", *self._parts)}
+        if not set(EVIDENCE) & set(self._parts):
+            rows = result["measurements"]
+            result["measurements"] = [row for row in rows if row["quantity"] in _OF_A_STANDARD_RUN]
+        total = len(self._names)
+        result["inputs"] |= {
+            "count": total,
+            "names": list(self._names),
+            "labels": [name.split("/", maxsplit=1)[0] for name in self._names] if labels else None,
+            "accuracy": {"correct": math.ceil(0.7 * total), "total": total} if labels else None,
+        }
+        result["units"] = [self._unit(index, name) for index, name in enumerate(self._made_of)]
+        result["verdicts"] = self._verdicts(result["measurements"])
+        validate(result)
+        return result
+
+    def _part(self, key: str) -> Any:
+        part = self._source.result[key]
+        if isinstance(part, dict) and not self._measured:
+            return None
+        laps = math.ceil(len(self._names) / len(self._inputs))
+        return self._anew(part, self._words(None, 0), laps if key in _AT_EVERY_INPUT else min(1, laps))
+
+    def _words(self, name: str | None, lap: int) -> dict[str, str]:
+        """Return what stands for each old name in what is said of a unit at the inputs of a lap."""
+        words = {}
+        for unit in UNIT_OF.values():
+            # where an entry about no unit names one: the first that is made of it
+            same = (other for other, of in self._made_of.items() if of == unit)
+            words[unit] = new = name or next(chain(same, self._measured), unit)
+            if lap == 0:
+                words |= {
+                    file_name(unit, which): file_name(new, which) for which in ("sum", "unit", "pixels")
+                }
+        if self._names:
+            for place, old in enumerate(self._inputs, lap * len(self._inputs)):
+                words[old] = self._names[place % len(self._names)]
+        return words
+
+    def _anew(self, node: Any, words: dict[str, str], laps: int | None) -> Any:
+        """Return a part with an entry for each new unit and input where there is one for the old ones.
+
+        Within an entry (`laps` is None) names alone are replaced.
+        """
+        if isinstance(node, str):
+            return words.get(node, node)
+        if isinstance(node, dict):
+            return {key: self._anew(child, words, laps) for key, child in node.items()}
+        if not isinstance(node, list):
+            return node
+        if laps is not None and node and set(map(type, node)) == {str} and set(node) <= set(UNIT_OF.values()):
+            return [name for name, unit in self._made_of.items() if unit in node]
+        if laps is None or not any(
+            isinstance(entry, dict) and {"unit", "input"} & set(entry) for entry in node
+        ):
+            return [self._anew(child, words, laps) for child in node]
+        about: dict[str | None, list[dict[str, Any]]] = {}
+        for entry in node:
+            about.setdefault(entry.get("unit"), []).append(entry)
+        found = self._entries(about.pop(None, []), None, laps)
+        for name, unit in self._made_of.items():
+            found += self._entries(about.get(unit, []), name, laps)
+        return found
+
+    def _entries(self, old: list[dict[str, Any]], name: str | None, laps: int) -> list[Any]:
+        """Return entries about one unit, or none, at each input that they are about."""
+        found = []
+        for lap in range(laps if old else 0):
+            words = self._words(name, lap)
+            for entry in old:
+                at = entry.get("input")
+                # what is about no input stands there once
+                place = 0 if at is None else lap * len(self._inputs) + self._inputs.index(at)
+                if place < len(self._names) and (at is not None or lap == 0):
+                    found.append(self._anew(entry, words, None))
+        return found
+
+    def _unit(self, index: int, name: str) -> dict[str, Any]:
+        (unit,) = (u for u in self._source.result["units"] if u["name"] == self._made_of[name])
+        unit = copy.deepcopy(unit) | {"name": name, "index": index}
+        if unit["status"] == "not_run":
+            return unit | {"reason": NOT_RUN, "planned": len(self._names)}
+        return unit | ({"planned": len(self._names), "done": len(self._names)} if unit["planned"] else {})
+
+    def _verdicts(self, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        counts: dict[str, Counter[str]] = {name: Counter() for name in self._made_of}
+        for row in rows:
+            if row["quantity"] == "sign":
+                counts[row["unit"]][_kind(row)] += 1
+        verdicts = []
+        for name, unit in self._made_of.items():
+            for verdict in (v for v in self._source.verdicts if v.unit == unit):
+                verdicts.append(self._verdict(verdict, name, counts[name]))
+        return [verdict.to_json() for verdict in (*verdicts, *network_verdicts(verdicts))]
+
+    def _verdict(self, old: Verdict, name: str, counts: Counter[str]) -> Verdict:
+        certain = counts["positive"] + counts["negative"]
+        return replace(
+            old,
+            unit=name,
+            sentence=f"Not run: {NOT_RUN}." if old.state == "not_run" else old.sentence,
+            counts=old.counts and {kind: counts[kind] for kind in old.counts},
+            violating_share_upper_95=old.violating_share_upper_95 and violating_share_upper(certain),
+            evidence=self._anew(old.evidence, self._words(name, 0), None),
+        )
+
+
+def picture(levels: np.ndarray, scale: list[float] | None = None) -> dict[str, Any]:
+    """Return a stored picture of (H, W) or (H, W, 3) levels."""
+    buffer = io.BytesIO()
+    Image.fromarray(levels.astype(np.uint8)).save(buffer, format="PNG")
+    return {
+        "png": base64.b64encode(buffer.getvalue()).decode(),
+        "width": levels.shape[1],
+        "height": levels.shape[0],
+        "scale": scale,
+        "pooled_from": None,
     }
-    for index in range(units):
-        name = unit_names[index] if unit_names else f"layer{1 + 4 * index // max(units, 1)}.{index}"
-        _add_unit(result, index, name, chosen[index % len(chosen)], chance)
-    _add_network_verdicts(result)
-    return result
 
 
-def _add_unit(result: dict[str, Any], index: int, name: str, state: str, chance: random.Random) -> None:
-    names = result["inputs"]["names"]
-    n = 200_704 // 2 ** (index % 4)
-    side = int(math.sqrt(n / 64))
-    ran = state not in ("not_run", "not_applicable") and bool(names)
-    partial = ran and index % 7 == 6 and len(names) > 1
-    done = (len(names) - 1 if partial else len(names)) if ran else 0
-    result["units"].append(
-        {
-            "name": name,
-            "index": index,
-            "shortcut": "projection" if state == "not_applicable" else "identity",
-            "activation": "relu",
-            "input_shape": [64, side, side],
-            "output_shape": [128, side // 2, side // 2] if state == "not_applicable" else [64, side, side],
-            "dimension": n,
-            "status": "not_applicable" if state == "not_applicable" else "not_run" if not ran else
-            "partial" if partial else "complete",
-            "reason": "the time budget was used up" if partial else
-            None if ran or state == "not_applicable" else OUT_OF_MEMORY,
-            "plan": dict(PLAN) if ran else None,
-            "seconds": round(2.0 + 40 * chance.random(), 2) if ran else None,
-            "planned": 0 if state == "not_applicable" else len(names),
-            "done": done,
-        }
-    )  # fmt: skip
-    counts = dict.fromkeys(("positive", "negative", "zero", "undetermined", "not_run"), 0)
-    for position, image in enumerate(names if ran else []):
-        if position >= done:
-            counts["not_run"] += 1
-            row = {
-                "value": None,
-                "evidence": "failed",
-                "status": "not_run",
-                "reason": "the time budget was used up",
-            }
-            result["measurements"].append({"unit": name, "input": image, "quantity": "sign", **row})
-            continue
-        counts[_measure(result, name, n, image, state, position, chance)] += 1
-    words = {
-        "p": counts["positive"], "m": counts["negative"], "n": done, "u": counts["undetermined"],
-        "a": n, "b": n // 2, "reason": OUT_OF_MEMORY,
-    }  # fmt: skip
-    for which in ("sum", "unit"):
-        here = state if which == "sum" or not ran else "not_injective_proven"
-        sentence = SENTENCES[here].format(**words) if which == "sum" or not ran else (
-            "A coordinate is clipped to 0 at every input, which explicit pairs with one output prove."
-        )  # fmt: skip
-        verdict: dict[str, Any] = {
-            "unit": name,
-            "map": which,
-            "state": here,
-            "domain": "a neighbourhood of the segments between the inputs" if ran else None,
-            "arithmetic": "float64, numerical" if ran else None,
-            "sentence": sentence,
-            "counts": dict(counts) if ran and which == "sum" else None,
-            "violating_share_upper_95": 1 - 0.05 ** (1 / done)
-            if here == "no_violation_found" and done
-            else None,
-            "evidence": {"inputs": names[:2], "condition_number": 31.5}
-            if here == "not_injective_proven"
-            else None,
-        }
-        result["verdicts"].append(verdict)
-
-
-def _measure(
-    result: dict[str, Any], unit: str, n: int, image: str, state: str, position: int, chance: random.Random
-) -> str:
-    def add(
-        quantity: str, value: float | None, status: str = "ok", evidence: str = "exact", **extra: Any
-    ) -> None:
-        row = {"unit": unit, "input": image, "quantity": quantity, "value": value}
-        result["measurements"].append(
-            {**row, "evidence": evidence, "status": status, "dtype": "float64", **extra}
-        )
-
-    negative = state == "not_injective_proven" and position % 3 == 0
-    outcome = "negative" if negative else "positive"
-    if state == "undetermined" and position % 4 == 0:
-        outcome = "undetermined" if position % 8 == 0 else "zero"
-    sign = {"positive": 1, "negative": -1, "zero": 0, "undetermined": None}[outcome]
-    density = chance.gauss(-0.02, 0.05)
-    if outcome == "undetermined":
-        add(
-            "sign",
-            None,
-            "undetermined",
-            "failed",
-            reason="sigma_min is below the backward error of the elimination",
-        )
-    else:
-        add("sign", sign, "singular" if sign == 0 else "ok")
-    if sign == 0:
-        add("logabsdet", None, "singular")
-    else:
-        add("logabsdet", density * n, error=1e-9 * n)
-    leftmost = chance.uniform(-2.0, -1.05) if negative else chance.uniform(-0.9, 0.3)
-    add(
-        "sigma_min",
-        0.0 if sign == 0 else 10 ** chance.uniform(-4, -0.5),
-        "ok",
-        "estimated",
-        error=1e-7,
-        seed=0,
-    )
-    add("sigma_max", chance.uniform(2, 8), "ok", "estimated", interval=[1.9, 8.1], seed=0)
-    if leftmost < 0:
-        add("critical_step", -1 / leftmost, "ok", "estimated")
-    else:
-        add("critical_step", None, "infinite", "estimated")
-    add("leftmost_real_eigenvalue", leftmost, "ok" if position % 5 else "not_converged", "estimated")
-    add("real_eigenvalues_below_minus_one", int(negative))
-    add("residual_ratio", chance.uniform(0.2, 1.4))
-    add("clipped_fraction", chance.uniform(0.1, 0.6))
-    add("sign_margin", 10 ** chance.uniform(-12, -6), "ok", "estimated")
-    add("clipped_depth", chance.uniform(0.1, 1.0))
-    if position % 6 == 5:
-        add(
-            "inverse_error",
-            None,
-            "not_converged",
-            "failed",
-            reason="the fixed point did not converge in 100 steps",
-        )
-    else:
-        add("inverse_error", 10 ** chance.uniform(-14, -9))
-    return outcome
-
-
-def _add_network_verdicts(result: dict[str, Any]) -> None:
-    for which in ("sum", "unit"):
-        states = [v["state"] for v in result["verdicts"] if v["map"] == which]
-        folding = states.count("not_injective_proven")
-        state = "not_injective_proven" if folding else next((s for s in STATES if s in states), "not_run")
-        sentence = (
-            f"{folding} of {len(states)} units fold; each of those is not injective on its domain."
-            if folding
-            else "No unit was shown to fold; see the units for what is certain and what is not."
-        )
-        verdict: dict[str, Any] = {
-            "unit": None,
-            "map": which,
-            "state": state,
-            "domain": "the activations of the inputs" if states else None,
-            "arithmetic": "float64, numerical" if states else None,
-            "sentence": sentence,
-            "counts": None,
-            "violating_share_upper_95": None,
-            "evidence": None,
-        }
-        result["verdicts"].append(verdict)
+def _kind(row: dict[str, Any]) -> str:
+    if row["status"] == "not_run":
+        return "not_run"
+    if row["value"] is None or row["status"] == "on_kink":
+        return "undetermined"
+    return {1: "positive", 0: "zero", -1: "negative"}[row["value"]]

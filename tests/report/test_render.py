@@ -13,8 +13,10 @@ import unicodedata
 import pytest
 
 from resnet_diffeo_probe.analysis.result.schema import ResultError, validate
+from resnet_diffeo_probe.analysis.result.step_names import STEP_NAMES
 from resnet_diffeo_probe.errors import OutputError
 from resnet_diffeo_probe.report import render, render_html
+from resnet_diffeo_probe.report.sections.page import SECTIONS
 from resnet_diffeo_probe.report.text.states import STATES
 
 ALL_STATES = tuple(STATES)
@@ -250,3 +252,20 @@ def test_render_writes_the_page_and_nothing_else(make, tmp_path):
 def test_render_says_where_it_could_not_write(make, tmp_path):
     with pytest.raises(OutputError, match="nowhere"):
         render(make(1, 1), path=tmp_path / "nowhere" / "report.html")
+
+
+def test_the_sections_stand_in_the_order_of_the_list(make_pictured):
+    result = make_pictured(6, 5, states=ALL_STATES)
+    shown = re.findall(r'<section id="([^"]+)"', render_html(result))
+    assert set(shown) >= {step.section for step in STEP_NAMES} - {"pullback", "attribution"}
+    assert shown == [section for section in SECTIONS if section in shown]
+    assert SECTIONS == (
+        "verdict", "overview", "units", "proofs", "where", "depth", "pullback", "references", "refinement",
+        "attribution", "details", "criteria", "methods", "provenance",
+    )  # fmt: skip
+
+
+def test_the_page_is_ordered_without_torch():
+    code = "import sys; import resnet_diffeo_probe.analysis.result.step_names; print('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "False\n"

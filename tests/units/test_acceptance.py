@@ -100,6 +100,7 @@ TABLE: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...], dict[str, int],
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", TABLE)
 def test_known_right_number(name: str, randomized: Callable[[nn.Module], nn.Module]) -> None:
     build, shape, shortcuts, activation = TABLE[name]

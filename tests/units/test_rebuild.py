@@ -10,39 +10,12 @@ import torch
 import torch.nn.functional as F
 import torchvision
 from hypothesis import given, settings
-from torch import fx, nn
+from torch import nn
 from torch.utils.checkpoint import checkpoint
 
 from resnet_diffeo_probe.errors import DiffeoProbeError, InputsError
 from resnet_diffeo_probe.units import RecordingError, discover
-from resnet_diffeo_probe.units.graph.functional import batch_size
-
-
-def assert_functional(module: fx.GraphModule) -> None:
-    """No module call, no in-place operation, no in-place flag, every argument a constant or a node."""
-    for node in module.graph.nodes:
-        assert node.op in {"placeholder", "get_attr", "call_function", "output"}
-        name = getattr(node.target, "__name__", str(node.target)).split(".")[0]
-        assert name.endswith("__") or not name.endswith("_") or node.op != "call_function", name
-        assert "inplace" not in node.kwargs
-        assert "out" not in node.kwargs
-    assert sum(node.op == "placeholder" for node in module.graph.nodes) == 1
-
-
-def assert_rebuilt(model: nn.Module, x: torch.Tensor, *others: torch.Tensor):
-    found = discover(model, x)
-    assert found.exact
-    assert_functional(found.graph)
-    for batch in (x, *others):
-        before = batch.clone()
-        with torch.no_grad():
-            assert torch.equal(found.graph(batch), model(batch.clone()))
-        assert torch.equal(batch, before)
-    for unit in found.units:
-        assert_functional(unit.branch)
-        assert_functional(unit.shortcut_map)
-    return found
-
+from tests.units.rebuilt import assert_rebuilt
 
 # ---- in place -------------------------------------------------------------------------------------------------------
 
@@ -135,77 +108,6 @@ def test_any_program_of_writes_through_aliases(program) -> None:
     generator = torch.Generator().manual_seed(1)
     x = torch.randn(2, 4, generator=generator)
     assert_rebuilt(Program(), x, torch.randn(3, 4, generator=generator))
-
-
-# ---- batch size -----------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("taped", [1, 3])
-def test_the_batch_size_is_free(randomized, taped: int) -> None:
-    model = randomized(torchvision.models.resnet18()).eval()
-    found = discover(model, torch.randn(taped, 3, 32, 32))
-    for batch in (1, 2, 5):
-        x = torch.randn(batch, 3, 32, 32)
-        output, activations = found.run(x)
-        assert torch.equal(output, model(x))
-        for unit in found.units:
-            torch.testing.assert_close(
-                unit.branch(activations[unit.name].input), activations[unit.name].branch
-            )
-
-
-def test_integers_of_the_batch_size_become_nodes(written, branch, x) -> None:
-    def forward(m, x):
-        token = m.token.expand(len(x), -1, -1, -1)
-        y = torch.cat([token, x], 1).reshape(2 * x.shape[0], -1)
-        return x + m.f(x + y.view(x.shape[0], 5, 6, 8)[:, 1:])
-
-    model = written(forward, f=branch())
-    model.token = nn.Parameter(torch.randn(1, 1, 6, 8))
-    found = assert_rebuilt(model, x, torch.randn(1, 4, 6, 8), torch.randn(7, 4, 6, 8))
-    assert any(node.target is batch_size for node in found.graph.graph.nodes)
-    assert found.batch_is_free
-    assert found.units[0].shortcut == "identity"
-
-
-def test_windows_keep_their_units(written) -> None:
-    """Inside, the first dimension counts windows, two for each sample: that is the branch's own business."""
-
-    def forward(m, x):
-        windows = x.view(x.shape[0] * 2, 4, 8)
-        scores = torch.softmax(windows @ windows.transpose(1, 2), -1)
-        return x + m.lin(scores @ windows).view(x.shape[0], 8, 8)
-
-    model = written(forward, lin=nn.Linear(8, 8))
-    found = assert_rebuilt(model, torch.randn(3, 8, 8), torch.randn(1, 8, 8))
-    assert found.units[0].input_shape == (8, 8)
-    y = torch.randn(4, 8, 8)
-    assert torch.equal(found.units[0].sum_map(y), model(y))
-
-
-def test_a_unit_of_windows_counts_windows(written) -> None:
-    """The unit's batch is the windows, two for each sample; its branch expands a token to as many."""
-
-    def forward(m, x):
-        windows = x.reshape(x.shape[0] * 2, 4, 8)
-        windows = windows + m.lin(windows + m.token.expand(x.shape[0] * 2, 4, 8))
-        return windows.reshape(x.shape[0], 8, 8)
-
-    model = written(forward, lin=nn.Linear(8, 8))
-    model.token = nn.Parameter(torch.randn(1, 1, 8))
-    found = assert_rebuilt(model, torch.randn(3, 8, 8), torch.randn(1, 8, 8))
-    unit = found.units[0]
-    windows = torch.randn(5, 4, 8)
-    assert unit.input_shape == (4, 8)
-    torch.testing.assert_close(unit.branch(windows), model.lin(windows + model.token))
-
-
-def test_a_loop_over_samples_fixes_the_batch_size(written, branch, x) -> None:
-    model = written(lambda m, x: x + m.f(torch.stack([sample * 2 for sample in x])), f=branch())
-    found = discover(model, x)
-    assert not found.batch_is_free
-    assert "fixed at 2" in found.notes[0]
-    assert torch.equal(found.graph(x), model(x))
 
 
 # ---- Python, wrappers, compilers ------------------------------------------------------------------------------------

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import click
 
-from diffeo_probe.commands.analyze import run_analysis
 from diffeo_probe.options.configured import ConfiguredCommand
 from diffeo_probe.options.options import PATH
-from diffeo_probe.running.workers import Workforce
+from diffeo_probe.running.analysis import run_analysis
+from diffeo_probe.running.analysis_options import AnalysisOptions
 
 __all__ = ["demo"]
 
@@ -39,31 +37,20 @@ def demo(out: str, seed: int) -> int:
     from resnet_diffeo_probe.demo import demo_paths
 
     paths = demo_paths()
-    options: dict[str, Any] = {
-        "arch": paths.arch,
-        "trust_pickle": False,
-        "inputs": str(paths.inputs),
-        "count": None,
-        "labels": "folders",
-        "preset": None,
-        "mean": paths.mean,
-        "std": paths.std,
-        "size": paths.size,
-        "units": (),
-        "measures": None,
-        "budget": "standard",
-        "dtype": "float64",
-        "seed": seed,
-        "workforce": Workforce(),
-        "max_memory": None,
-        "out": out,
-        "overwrite": True,
-        "fail_on": "never",
-    }
+    options = AnalysisOptions(
+        arch=paths.arch,
+        inputs=str(paths.inputs),
+        mean=paths.mean,
+        std=paths.std,
+        size=paths.size,
+        seed=seed,
+        out=out,
+        overwrite=True,
+    )
     return run_analysis(
         str(paths.model),
+        options,
         command=f"diffeo-probe demo --seed {seed}",
         # where the package is installed is nobody's business in a report that may be passed on
         recorded=(paths.model.name, "the digits that ship with the package"),
-        **options,
     )

@@ -86,7 +86,7 @@ def explanations() -> Iterator[Explanation]:
     yield from _verdicts(texts["verdicts"])
     for name, text in texts["statuses"].items():
         yield Explanation(name, "statuses", text["means"], (("why", text["why"]), ("do", text["do"])))
-    yield from _quantities(texts["quantities"])
+    yield from _quantities()
     yield from _limits()
     for kind, terms in _shipped("terms.toml").items():
         for name, text in terms.items():
@@ -110,12 +110,12 @@ def _verdicts(texts: dict[str, dict[str, str]]) -> Iterator[Explanation]:
         yield Explanation(name, "verdicts", title, (("why", text["why"]), ("do", text["do"])), (state.word,))
 
 
-def _quantities(texts: dict[str, dict[str, str]]) -> Iterator[Explanation]:
-    from resnet_diffeo_probe.report.sections.criteria import criteria_for
+def _quantities() -> Iterator[Explanation]:
+    from resnet_diffeo_probe.measures.registry import CRITERIA, SHOWN
     from resnet_diffeo_probe.report.text.quantities import QUANTITIES
 
     explained = set()
-    for criterion in criteria_for(set(QUANTITIES)):
+    for criterion in CRITERIA:
         parts = (
             ("is", _words(criterion.definition)),
             ("threshold", criterion.threshold),
@@ -131,17 +131,10 @@ def _quantities(texts: dict[str, dict[str, str]]) -> Iterator[Explanation]:
             same = own is None or name == criterion.key
             title = criterion.title if same or own is None else f"{own.name} ({criterion.title})"
             yield Explanation(name, "quantities", title, parts, _forms(own))
-    for name in (*QUANTITIES, *(name for name in texts if name not in QUANTITIES)):
-        if name not in explained:
-            text = texts.get(name, {})
-            title = QUANTITIES[name].name if name in QUANTITIES else text["means"]
-            known = (
-                ("is", text.get("means", title)),
-                ("why", text.get("why", "")),
-                ("do", text.get("do", "")),
-            )
-            shown = tuple(part for part in known if part[1])
-            yield Explanation(name, "quantities", title, shown, _forms(QUANTITIES.get(name)))
+    for measure in SHOWN:
+        if measure.key not in explained:
+            said = measure.explanation or (("is", measure.words),)
+            yield Explanation(measure.key, "quantities", measure.words, said, _forms(QUANTITIES[measure.key]))
 
 
 def _forms(known: Quantity | None) -> tuple[str, ...]:

@@ -17,6 +17,7 @@ from diffeo_probe.options.configured import ConfiguredGroup
 from resnet_diffeo_probe.errors import ConfigurationError
 
 if TYPE_CHECKING:
+    from resnet_diffeo_probe.flows.fields.setting import Setting
     from resnet_diffeo_probe.flows.training.training import EpochReport, Training
     from resnet_diffeo_probe.references.weights import TrainedNetworks
 
@@ -49,22 +50,9 @@ def spirals() -> None:
 @click.option("--width", default=10, show_default=True, help="Basis functions of the velocity field.")
 @click.option("--out", type=click.Path(path_type=Path), help="Checkpoint; spirals_NETWORK.npz by default.")
 @click.option("--overwrite", is_flag=True, help="Begin anew where the checkpoint exists.")
-def train(
-    network: str,
-    setting: str,
-    seed: int,
-    seeds: int,
-    epochs: int,
-    points: int,
-    steps: int,
-    width: int,
-    out: Path | None,
-    overwrite: bool,
-) -> None:
+def train(network: str, seed: int, seeds: int, out: Path | None, overwrite: bool, **of_setting: Any) -> None:
     """Train one network; an interrupted training goes on from its last epoch with the same numbers."""
-    from resnet_diffeo_probe.flows.fields.architecture import Architecture
     from resnet_diffeo_probe.flows.fields.field import VelocityField
-    from resnet_diffeo_probe.flows.fields.setting import setting_named
     from resnet_diffeo_probe.flows.integration.jacobian_map import determinant_map
     from resnet_diffeo_probe.flows.training.accuracy import held_out_accuracy
     from resnet_diffeo_probe.flows.training.checkpoint import load_training, save_training
@@ -74,19 +62,18 @@ def train(
     if seeds < 1:
         raise ConfigurationError(f"--seeds {seeds}", why="there is nothing to train", fix="--seeds 1")
     path = out or Path(f"spirals_{network}.npz")
-    architecture = Architecture(steps=steps, widths=(width,))
-    wanted = setting_named(setting, network, architecture=architecture, epochs=epochs, points=points)
+    wanted = _setting(network, **of_setting)
     chosen = tuple(range(seed, seed + seeds))
     if path.exists() and not overwrite:
         training = load_training(path, wanted, chosen)
-        terminal.hint(f"{path} holds {training.epoch} of {epochs} epochs; going on from there")
+        terminal.hint(f"{path} holds {training.epoch} of {wanted.epochs} epochs; going on from there")
     else:
         training = start_training(wanted, chosen)
         save_training(
             training, path
         )  # a folder that cannot be written to is better known before the training
     try:
-        with _progress(training, epochs) as after_epoch:
+        with _progress(training, wanted.epochs) as after_epoch:
             run(training, after_epoch=after_epoch)
     finally:
         save_training(training, path)
@@ -97,6 +84,14 @@ def train(
         click.echo(
             f"{network:7}  {number:4}  {100 * accuracy[row]:15.2f} %  {map_.least[row]:8.3f}  {map_.greatest[row]:.3f}"
         )
+
+
+def _setting(network: str, *, setting: str, epochs: int, points: int, steps: int, width: int) -> Setting:
+    from resnet_diffeo_probe.flows.fields.architecture import Architecture
+    from resnet_diffeo_probe.flows.fields.setting import setting_named
+
+    architecture = Architecture(steps=steps, widths=(width,))
+    return setting_named(setting, network, architecture=architecture, epochs=epochs, points=points)
 
 
 @contextmanager

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from diffeo_probe import terminal
+from diffeo_probe.running.run_record import LOG
 
 if TYPE_CHECKING:
     from resnet_diffeo_probe.analysis.analyze import Analysis
     from resnet_diffeo_probe.analysis.measuring.run import Reuse
+    from resnet_diffeo_probe.analysis.store.kept_steps import StepReuse
 
-__all__ = ["reuse_in_words", "tell", "write"]
+__all__ = ["reuse_in_words", "step_reuse_in_words", "tell", "write"]
 
 
 def write(analysis: Analysis, folder: Path) -> None:
@@ -54,6 +57,22 @@ def reuse_in_words(reuse: Reuse) -> str:
         parts.append(f"{reuse.retried} tried again because they had failed, or for want of memory")
     parts.append(f"{reuse.new} new")
     return "; ".join(parts)
+
+
+def step_reuse_in_words(reuse: StepReuse) -> str:
+    """Return which parts of what follows the measuring were reused, and which could not be."""
+
+    def counted(steps: Mapping[str, int]) -> str:
+        return ", ".join(f"{step} ({count})" for step, count in steps.items())
+
+    reused = (
+        f"of what follows the measuring, taken from the earlier run: {counted(reuse.reused) or 'nothing'}"
+    )
+    return (
+        f"{reused}; computed again, {LOG} says why: {counted(reuse.recomputed)}"
+        if reuse.recomputed
+        else reused
+    )
 
 
 _STATES = {

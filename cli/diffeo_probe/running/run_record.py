@@ -9,15 +9,13 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from diffeo_probe.terminal import hint, printable
+from diffeo_probe.terminal import printable
 from resnet_diffeo_probe.errors import DiffeoProbeError
 
 if TYPE_CHECKING:
-    from diffeo_probe.terminal import Display
-    from resnet_diffeo_probe.analysis.measuring.run import Progress
-    from resnet_diffeo_probe.analysis.store.kept_steps import StepReuse
+    from resnet_diffeo_probe.analysis.events import Progress
 
-__all__ = ["LOG", "RUN", "Log", "Observer", "taken_in_words", "write_run"]
+__all__ = ["LOG", "RUN", "Log", "write_run"]
 
 #: The options of a run, as a file of settings.
 RUN = "run.toml"
@@ -70,58 +68,6 @@ class Log:
         if tenth > self._told:
             self._told = tenth
             self.line(f"{progress.done} of {progress.total} measurements (units × inputs)")
-
-
-class Observer:
-    """Tells of a run on the screen and in the log.
-
-    Args:
-        show: the progress on the screen.
-        log: of the run.
-    """
-
-    def __init__(self, show: Display, log: Log) -> None:
-        self._show = show
-        self._log = log
-
-    def measured(self, progress: Progress) -> None:
-        """Tell of one more measured pair."""
-        self._show.measured(progress)
-        self._log.measured(progress)
-
-    def proven(self, unit: str) -> None:
-        """Tell that the proofs of a unit were looked for."""
-        self._show.proven(unit)
-        self._log.line(f"{unit}: proofs searched")
-
-    def taken(self, step: str, part: str) -> None:
-        """Tell that a part of what follows the measuring was computed by an earlier run."""
-        if step == "proofs":
-            self._show.proven(part, taken=True)
-        self._log.line(f"{step}, {part}: taken from the earlier run")
-
-    def again(self, step: str, part: str, reason: str) -> None:
-        """Log that a part was there and is computed again; there may be many, the screen gets their number."""
-        self._log.line(f"{step}, {part}: computed again: {reason}")
-
-    def stale(self, reasons: list[str]) -> None:
-        """Tell why what was measured before cannot be used."""
-        self.note(f"what was measured before cannot be used, and all is measured again: {'; '.join(reasons)}")
-
-    def note(self, text: str) -> None:
-        """Tell something in words."""
-        hint(text)
-        self._log.line(text)
-
-
-def taken_in_words(reuse: StepReuse) -> str:
-    """Return which parts of what follows the measuring were taken over from an earlier run, and which could not be."""
-
-    def counted(steps: Mapping[str, int]) -> str:
-        return ", ".join(f"{step} ({count})" for step, count in steps.items())
-
-    taken = f"of what follows the measuring, taken from the earlier run: {counted(reuse.taken) or 'nothing'}"
-    return f"{taken}; computed again, {LOG} says why: {counted(reuse.again)}" if reuse.again else taken
 
 
 def write_run(options: Mapping[str, Any], folder: Path) -> None:

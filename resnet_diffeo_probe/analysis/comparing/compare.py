@@ -6,9 +6,10 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-import resnet_diffeo_probe
 from resnet_diffeo_probe.analysis.comparing.conditions import conditions, require_comparable
 from resnet_diffeo_probe.analysis.comparing.rows import holm, moved
+from resnet_diffeo_probe.measures.registry import MEASURES
+from resnet_diffeo_probe.version import __version__
 
 __all__ = ["COMPARISON_VERSION", "DEFINITIONS", "compare"]
 
@@ -26,8 +27,7 @@ DEFINITIONS = {
     "sign_flips": "inputs at which both determinants have a certain sign, and the two are different",
 }
 
-# The sign has a part of its own; its margin is a bound on the rounding error, no property of the map.
-_NOT_A_MEASURE = frozenset(("sign", "sign_margin"))
+_NOT_COMPARED = frozenset(measure.key for measure in MEASURES if not measure.compared)
 
 Result = Mapping[str, Any]
 Rows = dict[tuple[str, str], dict[str | None, Mapping[str, Any]]]
@@ -62,7 +62,7 @@ def compare(a: Result, b: Result) -> dict[str, Any]:
     measures = _measures(paired, rows_a, rows_b)
     return {
         "comparison_version": COMPARISON_VERSION,
-        "tool": {"name": "diffeo-probe", "version": resnet_diffeo_probe.__version__},
+        "tool": {"name": "diffeo-probe", "version": __version__},
         "a": _about(a),
         "b": _about(b),
         "conditions": conditions(a, b),
@@ -166,7 +166,7 @@ def _measures(units: list[str], rows_a: Rows, rows_b: Rows) -> list[dict[str, An
     quantities = list(dict.fromkeys(quantity for _, quantity in rows_a))
     for unit in units:
         for quantity in quantities:
-            if quantity in _NOT_A_MEASURE:
+            if quantity in _NOT_COMPARED:
                 continue
             change = moved(rows_a.get((unit, quantity), {}), rows_b.get((unit, quantity), {}))
             if change is None:

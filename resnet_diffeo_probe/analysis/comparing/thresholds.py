@@ -11,6 +11,8 @@ from typing import Any
 
 from resnet_diffeo_probe.analysis.comparing.settings_file import SettingsFile, kind_of, read_settings
 from resnet_diffeo_probe.errors import ConfigurationError
+from resnet_diffeo_probe.measures import registry
+from resnet_diffeo_probe.measures.record.limit import Limit
 from resnet_diffeo_probe.nearest import nearest
 
 __all__ = [
@@ -25,160 +27,8 @@ __all__ = [
 ]
 
 
-@dataclass(frozen=True, slots=True)
-class Limit:
-    """Something about a unit that can be limited.
-
-    Attributes:
-        key: its name in a file; begins with `max_` or `min_`.
-        quantity: the measured quantity.
-        statistic: which number of a unit is held against the limit, as in the result's schema.
-        default: the value that a report shows where no file sets another; None: none is shown.
-        origin: where the default comes from, or why there is none.
-        low: smallest value that makes sense.
-        high: largest one.
-    """
-
-    key: str
-    quantity: str
-    statistic: str
-    default: float | None
-    origin: str
-    low: float = 0.0
-    high: float = math.inf
-
-    @property
-    def bound(self) -> str:
-        """Whether numbers above (`"max"`) or below (`"min"`) are beyond the limit."""
-        return self.key[:3]
-
-
-_UNLIMITED = -math.inf
-
 #: By key. A limit without a default exists only where a file sets it.
-LIMITS: dict[str, Limit] = {
-    limit.key: limit
-    for limit in (
-        Limit(
-            "max_negative_share",
-            "sign",
-            "negative_share",
-            None,
-            "no default: a map that reverses orientation everywhere may be a bijection; both signs in one unit are "
-            "a proven violation already",
-            high=1.0,
-        ),
-        Limit(
-            "max_undetermined_share",
-            "sign",
-            "undetermined_share",
-            None,
-            "no default: how many undecided signs are too many depends on what the analysis is for",
-            high=1.0,
-        ),
-        Limit(
-            "max_sign_margin",
-            "sign_margin",
-            "largest",
-            1.0,
-            "rounding: a bound below 1 on ‖I − J·J⁻¹‖ makes the computed sign certain",
-        ),
-        Limit(
-            "min_sigma_min",
-            "sigma_min",
-            "smallest",
-            None,
-            "no default: how close to 0 is too close depends on the rounding of the elimination",
-        ),
-        Limit("max_sigma_max", "sigma_max", "largest", None, "no default: any stretch may be a bijection's"),
-        Limit(
-            "min_critical_step",
-            "critical_step",
-            "smallest",
-            1.0,
-            "paper, section 5.2: a unit is an explicit Euler step of size 1 of its own velocity field",
-        ),
-        Limit(
-            "min_leftmost_real_eigenvalue",
-            "leftmost_real_eigenvalue",
-            "smallest",
-            None,
-            "no default: −1/λ is the critical step, which has one",
-            low=_UNLIMITED,
-        ),
-        Limit(
-            "max_real_eigenvalues_below_minus_one",
-            "real_eigenvalues_below_minus_one",
-            "largest",
-            None,
-            "no default: an even number of them leaves the sign positive",
-        ),
-        Limit(
-            "max_residual_ratio",
-            "residual_ratio",
-            "largest",
-            1.0,
-            "paper: the reading as a flow assumes a ratio far below 1; at 1 the assumption has certainly failed",
-        ),
-        Limit(
-            "max_clipped_fraction",
-            "clipped_fraction",
-            "largest",
-            0.0,
-            "paper, section 3.3: a ReLU after the addition is not invertible where one coordinate is clipped",
-            high=1.0,
-        ),
-        Limit(
-            "max_clipped_depth",
-            "clipped_depth",
-            "largest",
-            None,
-            "no default: how deep a coordinate is clipped changes nothing about invertibility",
-        ),
-        *(
-            Limit(
-                f"{side}_logabsdet_per_dimension",
-                "logabsdet",
-                f"{statistic}_per_dimension",
-                None,
-                "no default: contraction and expansion of volume are not folding",
-                low=_UNLIMITED,
-            )
-            for side, statistic in (("min", "smallest"), ("max", "largest"))
-        ),
-        Limit(
-            "max_inverse_error_exact",
-            "inverse_error_exact",
-            "largest",
-            None,
-            "no default: rounding times the condition number of J, which differs from input to input",
-        ),
-        Limit(
-            "max_inverse_error_fixed_point",
-            "inverse_error_fixed_point",
-            "largest",
-            None,
-            "no default: rounding times the condition number of J, which differs from input to input",
-        ),
-        Limit(
-            "max_inverse_error_euler",
-            "inverse_error_euler",
-            "largest",
-            None,
-            "no default: 10⁻⁴ to 10⁻¹ in the spiral networks; it tells how far a unit is from a step of a flow",
-        ),
-        *(
-            Limit(
-                f"min_certified_radius_{norm}",
-                f"certified_radius_{norm}",
-                "smallest",
-                None,
-                "no default: any radius above 0 is a proof for the ball it belongs to",
-            )
-            for norm in ("l2", "linf")
-        ),
-    )
-}
+LIMITS: dict[str, Limit] = {limit.key: limit for limit in registry.LIMITS}
 
 
 @dataclass(frozen=True, slots=True)

@@ -81,9 +81,10 @@ class Stop:
         self.requested = True
         if self._finish is None:
             raise KeyboardInterrupt
+        # the request before the words about it: who has heard of it begins nothing more
+        self._finish()
         if self._heard is not None:
             self._heard()
-        self._finish()
 
 
 class Unfinished(Exception, Generic[Result]):  # noqa: N818 - nothing went wrong

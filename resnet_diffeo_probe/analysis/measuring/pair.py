@@ -25,7 +25,9 @@ from resnet_diffeo_probe.errors import UnsupportedUnitError
 from resnet_diffeo_probe.finding import Finding, Status
 from resnet_diffeo_probe.jacobian import Determinant, UnitJacobian, measure
 from resnet_diffeo_probe.jacobian.linearized.linearize import Linearization
-from resnet_diffeo_probe.jacobian.measures.measure import activation_measures, bytes_of_measures, eliminates
+from resnet_diffeo_probe.jacobian.measures.measure import bytes_of_measures, eliminates
+from resnet_diffeo_probe.measures.record.measure import Of
+from resnet_diffeo_probe.measures.registry import functions_of
 from resnet_diffeo_probe.units import UnitActivations
 
 __all__ = ["BegunPair", "OtherFunctionError", "UnmeasuredError", "measure_pair"]
@@ -96,7 +98,7 @@ class BegunPair:
             if isinstance(seen, Exception):
                 raise seen
             nonnegative = bool((seen.input >= 0).all())
-            found |= self._of_activations(seen)
+            found |= self._of_pass(seen)
             if self._failed is not None:
                 raise self._failed
             self._add_jacobian(seen.input, found, factorized)
@@ -119,15 +121,17 @@ class BegunPair:
     def _eliminated(self) -> UnitJacobian | None:
         return self._unit_plan.accelerated or self._unit_plan.jacobian
 
-    def _of_activations(self, seen: UnitActivations) -> dict[str, Finding]:
-        unit = self._unit_plan.unit
-        return activation_measures(
-            seen.input,
-            seen.branch,
-            seen.sum,
-            activation=unit.activation,
-            preserves_dimension=unit.preserves_dimension,
-        )
+    def _of_pass(self, seen: UnitActivations) -> dict[str, Finding]:
+        unit, found = self._unit_plan.unit, dict[str, Finding]()
+        for function in functions_of(self._quantities, Of.PASS):
+            found |= function(
+                seen.input,
+                seen.branch,
+                seen.sum,
+                activation=unit.activation_record,
+                preserves_dimension=unit.preserves_dimension,
+            )
+        return found
 
     def _add_jacobian(self, x: Tensor, found: dict[str, Finding], factorized: Determinant | None) -> None:
         """Add what is found of the Jacobian; what came before a failure stays."""

@@ -6,16 +6,16 @@ earlier run changes a bit of the result.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import torch
 
-from resnet_diffeo_probe.analysis.measuring.executors import in_this_process
-from resnet_diffeo_probe.analysis.measuring.interrupt import Stop
+from resnet_diffeo_probe.analysis.events import Events, Progress
+from resnet_diffeo_probe.analysis.measuring.execution import Execution
+from resnet_diffeo_probe.analysis.measuring.held_once import HeldOnce
 from resnet_diffeo_probe.analysis.measuring.pair import OtherFunctionError, measure_pair
-from resnet_diffeo_probe.analysis.measuring.sharing import Shared
-from resnet_diffeo_probe.analysis.measuring.tasks import Executor, Task
+from resnet_diffeo_probe.analysis.measuring.tasks import Task
 from resnet_diffeo_probe.analysis.planning.outcome import Outcome
 from resnet_diffeo_probe.analysis.planning.plan import Plan, UnitPlan
 from resnet_diffeo_probe.analysis.store.fingerprint import input_fingerprint
@@ -27,34 +27,9 @@ from resnet_diffeo_probe.jacobian.measures.measure import JACOBIAN_QUANTITIES
 from resnet_diffeo_probe.units import Discovery
 from resnet_diffeo_probe.units.faithful import Faithfulness
 
-__all__ = ["Measured", "Progress", "Reuse", "run_plan"]
+__all__ = ["Measured", "Reuse", "run_plan"]
 
 _FAILED = (Status.NOT_RUN, Status.ERROR)
-
-
-@dataclass(frozen=True)
-class Progress:
-    """One unit measured at one input.
-
-    Attributes:
-        unit: its name.
-        input: the input's name.
-        done: measurements of a (unit, input) pair so far.
-        total: pairs planned.
-        sign: the finding, None if it was not asked for.
-        seconds: that the pair took.
-        reused: whether it was measured by an earlier run.
-        problem: why some quantity has no value because something failed, else None.
-    """
-
-    unit: str
-    input: str
-    done: int
-    total: int
-    sign: Finding | None
-    seconds: float
-    reused: bool = False
-    problem: str | None = None
 
 
 @dataclass
@@ -101,12 +76,9 @@ def run_plan(
     discovery: Discovery,
     plan: Plan,
     inputs: Inputs,
+    execution: Execution | None = None,
     *,
     faithful: Faithfulness | None = None,
-    executor: Executor | None = None,
-    store: Store | None = None,
-    stop: Stop | None = None,
-    progress: Callable[[Progress], None] | None = None,
 ) -> Measured:
     """Measure every planned unit at every input.
 
@@ -117,19 +89,17 @@ def run_plan(
         discovery: the network, in the dtype of the plan.
         plan: what to measure, prepared.
         inputs: read one at a time.
+        execution: who measures, where it is kept, and who hears of it; its store is begun. None: threads of this
+            process, nowhere, nobody.
         faithful: says at which inputs the user's own module computes something else; None: it is not asked.
-        executor: who measures; None: this process, on the CPU in threads.
-        store: begun; what it holds is not measured again, what is measured is committed to it.
-        stop: through which an interrupt is heard of.
-        progress: called after each (unit, input) pair, in the calling thread.
 
     Raises:
         StoreError: the store cannot be read or written.
         DiffeoProbeError: no worker can be made ready.
     """
-    run = _Run(plan, inputs, store, progress, faithful)
-    stop = Stop() if stop is None else stop
-    with executor or in_this_process(discovery, plan) as workers:
+    execution = Execution() if execution is None else execution
+    run, stop = _Run(plan, inputs, execution, faithful), execution.stop
+    with execution.executor(discovery, plan) as workers:
         outcomes = workers.run(run.tasks())
         with stop.finishing(workers.stop):
             try:
@@ -138,7 +108,7 @@ def run_plan(
             except KeyboardInterrupt:
                 run.measured.interrupted = True
                 workers.stop()
-                run.progress = None
+                run.events = Events()  # what raised it hears of no more
                 for outcome in outcomes:
                     run.add(outcome)
     run.measured.interrupted |= stop.requested
@@ -151,24 +121,19 @@ class _Run:
     """What is left of a plan, and what came of it."""
 
     def __init__(
-        self,
-        plan: Plan,
-        inputs: Inputs,
-        store: Store | None,
-        progress: Callable[[Progress], None] | None,
-        faithful: Faithfulness | None,
+        self, plan: Plan, inputs: Inputs, execution: Execution, faithful: Faithfulness | None
     ) -> None:
         names = [p.unit.name for p in plan.units]
         self.measured = Measured({n: {} for n in names}, {n: {} for n in names}, dict.fromkeys(names, 0.0))
         self._plan = plan
         self._inputs = inputs
-        self._store = store
+        self._store = execution.store
         self._faithful = faithful
-        self.progress = progress
+        self.events = execution.events
         self._active = [p for p in plan.units if p.not_run is None]
         self._total = len(self._active) * len(inputs)
         self._done = 0
-        self._shared = Shared()
+        self._held = HeldOnce()
         # only of inputs whose tasks are out
         self._digests: dict[str, tuple[str, int]] = {}
         self._allowed = plan.settings.memory
@@ -184,7 +149,7 @@ class _Run:
                     self._record(measure_pair(self._plan, unit_plan, name, error), reused=False)
                 continue
             missing = self._active
-            digest = self.measured.digests[self._shared.word(name)] = input_fingerprint(x)
+            digest = self.measured.digests[self._held.word(name)] = input_fingerprint(x)
             doubts = {} if self._faithful is None else self._faithful.doubts(x)
             if self._store is not None:
                 missing = [p for p in self._active if not self._reuse(self._store, p, name, digest)]
@@ -226,17 +191,16 @@ class _Run:
         return False
 
     def _record(self, outcome: Outcome, *, reused: bool) -> None:
-        measured, name = self.measured, self._shared.word(outcome.input)
-        measured.rows[outcome.unit][name] = self._shared.row(outcome.findings)
+        measured, name = self.measured, self._held.word(outcome.input)
+        measured.rows[outcome.unit][name] = self._held.row(outcome.findings)
         measured.nonnegative[outcome.unit][name] = outcome.nonnegative
         measured.seconds[outcome.unit] += outcome.seconds
         self._done += 1
-        if self.progress is not None:
-            failed = (f for f in outcome.findings.values() if f.status in _FAILED)
-            problem = next((f.reason or f.status.value for f in failed), None)
-            sign = outcome.findings.get("sign")
-            place = (outcome.unit, outcome.input, self._done, self._total)
-            self.progress(Progress(*place, sign, outcome.seconds, reused, problem))
+        failed = (f for f in outcome.findings.values() if f.status in _FAILED)
+        problem = next((f.reason or f.status.value for f in failed), None)
+        sign = outcome.findings.get("sign")
+        place = (outcome.unit, outcome.input, self._done, self._total)
+        self.events.measured(Progress(*place, sign, outcome.seconds, reused, problem))
 
 
 def _worth_retrying(kept: Kept, allowed: float) -> bool:

@@ -7,7 +7,7 @@ import pickle
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -15,7 +15,6 @@ import cloudpickle
 import torch
 from torch import Tensor, nn
 
-import resnet_diffeo_probe
 from resnet_diffeo_probe.analysis.measuring.worker import Worker
 from resnet_diffeo_probe.analysis.planning.plan import Plan, make_plan, prepared
 from resnet_diffeo_probe.analysis.planning.settings import Settings
@@ -23,6 +22,7 @@ from resnet_diffeo_probe.errors import ConfigurationError, DiffeoProbeError, Loa
 from resnet_diffeo_probe.jacobian.linearized.device import compute_device
 from resnet_diffeo_probe.models import LoadedModel, load
 from resnet_diffeo_probe.units import discover
+from resnet_diffeo_probe.version import program
 
 __all__ = ["ModelFile", "ModelInMemory", "Specification", "built", "packed"]
 
@@ -142,14 +142,14 @@ class Specification:
         example: (1, *shape), float32: the first input, at which the units are found.
         settings: of the analysis.
         units: names of the parent's units, which the worker must find too.
-        version: of this package, likewise.
+        program: the version and source of this package, which a worker must have too.
     """
 
     model: Model
     example: Tensor
     settings: Settings
     units: tuple[str, ...]
-    version: str = resnet_diffeo_probe.__version__
+    program: str = field(default_factory=program)
 
     @classmethod
     def of(cls, model: Model, example: Tensor, plan: Plan) -> Specification:
@@ -174,7 +174,7 @@ class Specification:
         Raises:
             DiffeoProbeError: the model cannot be loaded here, or is another one here than at the parent.
         """
-        self._check(self.version, resnet_diffeo_probe.__version__, "version")
+        self._check(self.program, program(), "source")
         settings = replace(
             self.settings, workers=threads, max_bytes=self.settings.memory if max_bytes is None else max_bytes
         )

@@ -15,12 +15,15 @@ from resnet_diffeo_probe.finding import Evidence, Finding, Status
 from resnet_diffeo_probe.jacobian.estimators.work import MAX_FLOPS, bytes_of_bases
 from resnet_diffeo_probe.jacobian.measures.estimated import (
     NO_SIGN,
+    WITH_BASES,
     batch_of,
     bytes_of_estimates,
     estimated_measures,
 )
 from resnet_diffeo_probe.jacobian.measures.measure import JACOBIAN_QUANTITIES
-from resnet_diffeo_probe.jacobian.measures.rectangular import MATRIX_COPIES, rectangular_measures
+from resnet_diffeo_probe.jacobian.measures.rectangular import MATRIX_COPIES
+from resnet_diffeo_probe.measures.record.measure import Of
+from resnet_diffeo_probe.measures.registry import functions_of
 
 __all__ = [
     "bytes_of_products",
@@ -65,17 +68,17 @@ def rectangular(unit_plan: UnitPlan, x: Tensor, settings: Settings) -> dict[str,
     Returns:
         The quantities of `RECTANGULAR` that are asked for.
     """
-    if not set(RECTANGULAR) & set(settings.quantities):
-        return {}
-    found = rectangular_measures(
-        unit_plan.unit.sum_map,
-        x,
-        max_dense=_WHOLE[settings.budget],
-        max_bytes=min(_MAX_BYTES, settings.memory),
-        max_flops=_FLOPS[settings.budget],
-        batch=batch_of(unit_plan.unit.sum_map, x),
-        seed=settings.seed,
-    )
+    found: dict[str, Finding] = {}
+    for function in functions_of(settings.quantities, Of.RECTANGULAR):
+        found |= function(
+            unit_plan.unit.sum_map,
+            x,
+            max_dense=_WHOLE[settings.budget],
+            max_bytes=min(_MAX_BYTES, settings.memory),
+            max_flops=_FLOPS[settings.budget],
+            batch=batch_of(unit_plan.unit.sum_map, x),
+            seed=settings.seed,
+        )
     return {q: found[name] for q, name in RECTANGULAR.items() if q in settings.quantities}
 
 
@@ -114,7 +117,7 @@ def bytes_of_products(unit_plan: UnitPlan, settings: Settings) -> float:
     unit, asked = unit_plan.unit, set(settings.quantities)
     rows, columns = (math.prod(shape) for shape in (unit.output_shape, unit.input_shape))
     if unit.preserves_dimension:
-        wanted = unit_plan.estimated is not None and asked & {"logabsdet", "sigma_min", "sigma_max"}
+        wanted = unit_plan.estimated is not None and asked & WITH_BASES
         return bytes_of_estimates(columns, max_bytes=settings.memory) if wanted else 0.0
     if not asked & set(RECTANGULAR):
         return 0.0

@@ -10,7 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from resnet_diffeo_probe.analysis.result.stored_finding import to_number
+from resnet_diffeo_probe.analysis.result import step_names
+from resnet_diffeo_probe.analysis.result.finding_row import to_number
 from resnet_diffeo_probe.analysis.steps.attribution_extent import Extent
 from resnet_diffeo_probe.analysis.store.kept_steps import Content, KeptSteps, basis_of
 from resnet_diffeo_probe.attribution import (
@@ -25,7 +26,8 @@ from resnet_diffeo_probe.attribution import (
 
 __all__ = ["AttributedInput", "attributed_at"]
 
-_STEP = "attribution"
+# Its name in the store.
+_STEP, _ = step_names.ATTRIBUTION.kept
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from resnet_diffeo_probe.analysis.planning.plan import Plan, UnitPlan
 from resnet_diffeo_probe.analysis.planning.quantities import Budget
+from resnet_diffeo_probe.analysis.result import step_names
 from resnet_diffeo_probe.analysis.result.part_check import validate_entry
 from resnet_diffeo_probe.analysis.steps.attribution_extent import maps_allowed
 from resnet_diffeo_probe.analysis.steps.raster import Pixels, values_picture
@@ -31,6 +32,8 @@ from resnet_diffeo_probe.units import Discovery
 
 __all__ = ["pixel_maps"]
 
+# Its name in the store.
+_, _STEP = step_names.ATTRIBUTION.kept
 _UNITS = {Budget.STANDARD: 3, Budget.FULL: 4}
 _INPUTS = {Budget.STANDARD: 1, Budget.FULL: 3}
 # The standard budget factorises once more where that is quick.
@@ -97,7 +100,7 @@ def _kept_maps_at(
     about = {"unit": unit, "name": name, "room": settings.memory}
     failed: list[str] = []
     maps: list[dict[str, Any]] = kept.take(
-        "attribution maps",
+        _STEP,
         f"{unit} at {name}",
         basis_of(input=x, baseline=start, **about),
         lambda: _maps_at(network, unit_plan, plan, x, start, name, failed),

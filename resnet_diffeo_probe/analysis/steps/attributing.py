@@ -9,12 +9,13 @@ from typing import Any
 
 import torch
 
-from resnet_diffeo_probe.analysis.measuring.run import Measured
 from resnet_diffeo_probe.analysis.planning.plan import Plan
 from resnet_diffeo_probe.analysis.planning.quantities import Budget
+from resnet_diffeo_probe.analysis.result import step_names
 from resnet_diffeo_probe.analysis.steps.attributed_input import attributed_at
 from resnet_diffeo_probe.analysis.steps.attributed_pixels import pixel_maps
 from resnet_diffeo_probe.analysis.steps.attribution_extent import extent_of
+from resnet_diffeo_probe.analysis.steps.step import Context, Step
 from resnet_diffeo_probe.analysis.store.error import StoreError
 from resnet_diffeo_probe.analysis.store.kept_steps import KeptSteps
 from resnet_diffeo_probe.attribution import (
@@ -33,7 +34,7 @@ from resnet_diffeo_probe.errors import DiffeoProbeError
 from resnet_diffeo_probe.inputs import Inputs
 from resnet_diffeo_probe.units import Discovery
 
-__all__ = ["COMPLETENESS_LIMIT", "attribution_json", "folds_of"]
+__all__ = ["ATTRIBUTION", "COMPLETENESS_LIMIT", "attribution_json", "folds_of"]
 
 #: A split of a logit whose parts miss the whole by more than this share of it is not complete.
 COMPLETENESS_LIMIT = 0.05
@@ -43,28 +44,21 @@ def attribution_json(
     discovery: Discovery,
     exact: Discovery,
     plan: Plan,
-    measured: Measured,
     verdicts: Sequence[Verdict],
     batch: Inputs,
     kept: KeptSteps,
-) -> dict[str, Any] | None:
-    """Return the object `attribution` of a result.
-
-    None where a few measures or the quick budget were asked for, or the run was interrupted. A network that cannot be
-    attributed, one without logits for example, gets a reason.
+) -> dict[str, Any]:
+    """Return the object `attribution` of a result; a network without logits, say, gets a reason why there is none.
 
     Args:
         discovery: the network in the user's own arithmetic: what carries its predictions.
         exact: in the dtype of the plan: what clips and narrows.
         plan: what was measured.
-        measured: what was measured.
         verdicts: of the units.
         batch: the inputs.
         kept: where what was found at each input, and each map, is kept and found again.
     """
     settings, baseline = plan.settings, plan.settings.baseline
-    if settings.measures or settings.budget is Budget.QUICK or measured.interrupted:
-        return None
     about = {
         "library": f"captum {metadata.version('captum')}",
         "baseline": {"name": baseline.value, "meaning": baseline.meaning},
@@ -89,6 +83,16 @@ def attribution_json(
         units, names = _mapped(parts, plan, verdicts, batch)
         maps, no_maps = _attempt(lambda: pixel_maps(exact, plan, batch, units, names, baseline, kept))
     return about | parts | maps | {"reason": reason, "maps_reason": no_maps}
+
+
+def _run(context: Context) -> dict[str, Any] | None:
+    verdicts, batch, kept = context.verdicts, context.batch, context.kept
+    return attribution_json(context.discovery, context.exact, context.plan, verdicts, batch, kept)
+
+
+ATTRIBUTION: Step[dict[str, Any] | None] = Step(
+    step_names.ATTRIBUTION, wanted=lambda settings: settings.refines, run=_run, nothing=lambda: None
+)
 
 
 def _attempt(compute: Callable[[], dict[str, Any]]) -> tuple[dict[str, Any], str | None]:

@@ -13,19 +13,19 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from resnet_diffeo_probe.analysis.measuring.interrupt import Stop
 from resnet_diffeo_probe.analysis.measuring.run import Measured
 from resnet_diffeo_probe.analysis.measuring.worker import one_thread
 from resnet_diffeo_probe.analysis.planning.plan import Plan, UnitPlan
+from resnet_diffeo_probe.analysis.result import step_names
+from resnet_diffeo_probe.analysis.steps.proving import PAIR, PROOFS, witnesses_of
 from resnet_diffeo_probe.analysis.steps.raster import Pixels, mosaic, values_picture
 from resnet_diffeo_probe.analysis.steps.spatial_maps import is_spatial, map_places, spatial_maps
-from resnet_diffeo_probe.analysis.store.kept_steps import KeptSteps
+from resnet_diffeo_probe.analysis.steps.step import Context, Step
 from resnet_diffeo_probe.bijectivity import State, Verdict, Witness
-from resnet_diffeo_probe.bijectivity.witnesses.pixel_pair import NoPixelPair, PixelPair
+from resnet_diffeo_probe.bijectivity.witnesses.pixel_pair import PixelPair
 from resnet_diffeo_probe.inputs import Inputs
-from resnet_diffeo_probe.units import Discovery
 
-__all__ = ["pictures_json"]
+__all__ = ["PICTURES", "pictures_json"]
 
 # Units with a pair, inputs shown.
 _PAIRED_UNITS, _SHOWN_INPUTS = 8, 8
@@ -35,69 +35,42 @@ _CHANNELS = 9
 _MOST_CHARACTERS = 1_400_000
 
 
-def pictures_json(
-    discovery: Discovery,
-    plan: Plan,
-    measured: Measured,
-    batch: Inputs,
-    witnesses: Sequence[Witness],
-    in_pixels: PixelPair | NoPixelPair | None,
-    verdicts: Sequence[Verdict],
-    *,
-    kept: KeptSteps,
-    stop: Stop,
-) -> dict[str, Any] | None:
-    """Return the object `pictures` of a result.
-
-    None where a few measures were asked for, the run was interrupted, or nothing was measured.
+def pictures_json(context: Context) -> dict[str, Any] | None:
+    """Return the object `pictures` of a result; None where nothing was measured.
 
     Args:
-        discovery: the network in the dtype of the plan.
-        plan: what was measured.
-        measured: where σ_min was least.
-        batch: the inputs.
-        witnesses: the pairs that were found.
-        in_pixels: the pair of images, or why there is none.
-        verdicts: of the units: which to look at first.
-        kept: where the maps that take a factorisation are kept, and found again.
-        stop: through which an interrupt is heard of.
+        context: the verdicts say which units to look at first; the maps that take a factorisation are kept.
 
     Raises:
         Unfinished: an interrupt ended the drawing.
         StoreError: what is kept cannot be read or written.
     """
-    units = _by_concern(plan, measured, verdicts)
-    if plan.settings.measures or measured.interrupted or not units:
+    units = _by_concern(context.plan, context.measured, context.verdicts)
+    if not units:
         return None
-    album = _Album()
-    _draw(album, units, discovery, plan, measured, batch, witnesses, in_pixels, kept, stop)
-    return album.to_json()
-
-
-def _draw(
-    album: _Album,
-    units: Sequence[UnitPlan],
-    discovery: Discovery,
-    plan: Plan,
-    measured: Measured,
-    batch: Inputs,
-    witnesses: Sequence[Witness],
-    in_pixels: PixelPair | NoPixelPair | None,
-    kept: KeptSteps,
-    stop: Stop,
-) -> None:
-    places = map_places(units, measured)
+    album, batch, pair = _Album(), context.batch, context[PAIR]
+    witnesses = witnesses_of(context[PROOFS])
+    places = map_places(units, context.measured)
     names = [*(name for _, name in places), *_inputs_of(witnesses), *batch.names[:_SHOWN_INPUTS]]
     _add_inputs(album, batch, list(dict.fromkeys(names))[:_SHOWN_INPUTS])
-    if isinstance(in_pixels, PixelPair) and (pixels := Pixels.of(in_pixels.x1, batch.preprocessing)):
-        album.add("pixel_pair", _pair_of_images(in_pixels.x1, in_pixels.x2, pixels))
+    if isinstance(pair, PixelPair) and (pixels := Pixels.of(pair.x1, batch.preprocessing)):
+        album.add("pixel_pair", _pair_of_images(pair.x1, pair.x2, pixels))
     with one_thread():
-        for found in spatial_maps(discovery, plan, measured, batch, places, witnesses, kept, stop):
+        for found in spatial_maps(context, places, witnesses):
             album.add("maps", found)
     shown = {p.unit.name for p in units[:_PAIRED_UNITS]}
     for witness in witnesses:
         if witness.unit in shown:
             album.add("pairs", _pair(witness, batch))
+    return album.to_json()
+
+
+PICTURES: Step[dict[str, Any] | None] = Step(
+    step_names.PICTURES,
+    wanted=lambda settings: not settings.measures,
+    run=pictures_json,
+    nothing=lambda: None,
+)
 
 
 @dataclass

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
 from typing import Any
 
 import torch
 
+from resnet_diffeo_probe.analysis.measuring.run import Measured
+from resnet_diffeo_probe.analysis.planning.plan import Plan
+from resnet_diffeo_probe.analysis.result import step_names
 from resnet_diffeo_probe.analysis.result.part_check import validate_part
+from resnet_diffeo_probe.analysis.steps.result_parts import measured_inputs, unit_rows
+from resnet_diffeo_probe.analysis.steps.step import Context, Step
 from resnet_diffeo_probe.analysis.store.kept_steps import KeptSteps, basis_of
 from resnet_diffeo_probe.flows.studies.refinement import refinement_test
 from resnet_diffeo_probe.inputs import Inputs
@@ -15,40 +19,30 @@ from resnet_diffeo_probe.references import compare
 from resnet_diffeo_probe.references.compare import measures_from_rows
 from resnet_diffeo_probe.units import Discovery
 
-__all__ = ["references_json", "refinement_json"]
+__all__ = ["REFERENCES", "REFINEMENT", "references_json", "refinement_json"]
 
+# The name of the refinement test in the store.
+(_STEP,) = step_names.REFINEMENT.kept
 # The refinement test runs the network some dozens of times: on this many inputs at most, at so many at a time.
 _REFINED_INPUTS = 200
 _REFINED_BATCH = 20
 
-# The references call the error of the paper's backward Euler step (eq. 9) by this name.
-_SAME_QUANTITY = {"inverse_error_euler": "inverse_consistency"}
 
-
-def references_json(
-    units: Iterable[Mapping[str, Any]], measurements: list[dict[str, Any]]
-) -> list[dict[str, Any]]:
+def references_json(plan: Plan, measured: Measured) -> list[dict[str, Any]]:
     """Place every measured unit among the units of the four spiral networks.
 
     Args:
-        units: objects of `units` of a result.
-        measurements: its rows.
+        plan: the units.
+        measured: the numbers, those of the proofs among them.
     """
-    rows: dict[str, list[dict[str, Any]]] = {}
-    for row in measurements:
-        rows.setdefault(row["unit"], []).append(row)
     places = []
-    for unit in units:
-        if unit["done"]:
-            named = map(_named_as_there, rows.get(unit["name"], ()))
-            measures = measures_from_rows(unit["name"], unit["dimension"], named)
-            places.append(compare(measures).to_json())
+    for unit_plan in plan.units:
+        if measured_inputs(unit_plan, measured):
+            unit = unit_plan.unit
+            # row by row: those of a unit together may be gigabytes
+            rows = unit_rows(unit.name, measured)
+            places.append(compare(measures_from_rows(unit.name, unit.dimension, rows)).to_json())
     return places
-
-
-def _named_as_there(row: dict[str, Any]) -> dict[str, Any]:
-    name = _SAME_QUANTITY.get(row["quantity"])
-    return row if name is None else row | {"quantity": name}
 
 
 def refinement_json(
@@ -73,10 +67,26 @@ def refinement_json(
     # a few hundred inputs at most are held, since every number of sub-steps runs through them again
     x = torch.cat([batch.part(i, i + 1) for i in chosen])
     rows: list[dict[str, Any]] = kept.take(
-        "refinement test",
+        _STEP,
         f"{count} inputs",
         basis_of(inputs=x, labels=labels, batch=size),
         lambda: [found.to_json() for found in refinement_test(discovery, x.split(size), labels=labels)],
         lambda rows: validate_part("refinement", rows),
     )
     return rows
+
+
+def _references(context: Context) -> list[dict[str, Any]]:
+    return references_json(context.plan, context.measured)
+
+
+def _refinement(context: Context) -> list[dict[str, Any]]:
+    return refinement_json(context.discovery, context.batch, context.loaded.num_classes, context.kept)
+
+
+REFERENCES: Step[list[dict[str, Any]]] = Step(
+    step_names.REFERENCES, wanted=lambda _settings: True, run=_references, nothing=list, brief=True
+)
+REFINEMENT: Step[list[dict[str, Any]]] = Step(
+    step_names.REFINEMENT, wanted=lambda settings: settings.refines, run=_refinement, nothing=list
+)

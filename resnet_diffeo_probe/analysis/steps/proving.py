@@ -3,36 +3,41 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from resnet_diffeo_probe.analysis.measuring.finishing import finish_each
-from resnet_diffeo_probe.analysis.measuring.interrupt import Stop, Unfinished
+from resnet_diffeo_probe.analysis.measuring.interrupt import Unfinished
 from resnet_diffeo_probe.analysis.measuring.run import Measured
 from resnet_diffeo_probe.analysis.measuring.worker import one_thread
-from resnet_diffeo_probe.analysis.planning.plan import Plan, UnitPlan
+from resnet_diffeo_probe.analysis.planning.plan import UnitPlan
 from resnet_diffeo_probe.analysis.planning.quantities import DETAILED, Budget
 from resnet_diffeo_probe.analysis.planning.settings import Settings
-from resnet_diffeo_probe.analysis.steps.stored_proofs import (
+from resnet_diffeo_probe.analysis.result import step_names
+from resnet_diffeo_probe.analysis.steps.kept_proofs import (
     pair_content,
     pair_from,
     proofs_content,
     proofs_from,
 )
+from resnet_diffeo_probe.analysis.steps.provable import unproven
+from resnet_diffeo_probe.analysis.steps.result_parts import certificates_json, pixel_pair_json
+from resnet_diffeo_probe.analysis.steps.step import Context, Step
 from resnet_diffeo_probe.analysis.store.fingerprint import input_fingerprint
-from resnet_diffeo_probe.analysis.store.kept_steps import Content, KeptSteps, UnusableError, basis_of
-from resnet_diffeo_probe.bijectivity import Proofs, prove
+from resnet_diffeo_probe.analysis.store.kept_steps import Content, UnusableError, basis_of
+from resnet_diffeo_probe.bijectivity import Proofs, Witness, prove
 from resnet_diffeo_probe.bijectivity.witnesses.pixel_pair import NoPixelPair, PixelPair, pixel_pair
 from resnet_diffeo_probe.finding import Finding, Status
 from resnet_diffeo_probe.inputs import Inputs
 from resnet_diffeo_probe.units import Discovery
 
-__all__ = ["is_costly", "pair_in_pixels", "prove_units", "unproven"]
+__all__ = ["PAIR", "PROOFS", "is_costly", "pair_in_pixels", "prove_units", "witnesses_of"]
 
-# Their names among the steps that are kept.
-_PROOFS, _PAIR = "proofs", "pair of images"
+# Their names in the store.
+(_PROOFS,), (_PAIR,) = step_names.PROOFS.kept, step_names.PAIR.kept
 # The search for a pair factorises some dozens of Jacobians: where one costs more, only the full budget searches. By
 # counted operations, some seconds of one core: a clock would make the result depend on what else the machine does.
 _COSTLY_GIGAFLOPS = 150.0
@@ -41,28 +46,13 @@ _PER_SIGN = 12
 _INPUT_BYTES = 1e9
 
 
-def prove_units(
-    discovery: Discovery,
-    plan: Plan,
-    measured: Measured,
-    inputs: Inputs,
-    module: nn.Module,
-    *,
-    kept: KeptSteps,
-    stop: Stop,
-    proven: Callable[[str], None] | None = None,
-) -> dict[str, Proofs]:
+def prove_units(context: Context) -> dict[str, Proofs]:
     """Look for witnesses and certificates of every measured unit; new findings join the measured rows.
 
     Args:
-        discovery: the network in float64.
-        plan: what was measured.
-        measured: signs and singular values, extended in place.
-        inputs: of which only those that a search starts from are read.
-        module: the user's network, copied before it is run in float64.
-        kept: where the proofs of each unit are kept as they are found, and found again.
-        stop: through which an interrupt is heard of.
-        proven: called with a unit's name when it is searched, in the calling thread.
+        context: the exact network in float64; what was measured, which the findings are added to in place; of the
+            inputs only those that a search starts from are read. The user's network is copied before it is run in
+            float64. The proofs of each unit are kept as they are found, and found again.
 
     Returns:
         The proofs of each unit that was searched.
@@ -71,6 +61,8 @@ def prove_units(
         Unfinished: an interrupt ended the search; it holds the proofs of the units that were done.
         StoreError: what is kept cannot be read or written.
     """
+    plan, measured, inputs, kept = context.plan, context.measured, context.batch, context.kept
+    module, events = context.loaded.module, context.execution.events
     why_not = {p.unit.name: unproven(p, measured.rows[p.unit.name]) for p in plan.units}
     searched = [
         p
@@ -89,12 +81,13 @@ def prove_units(
             name = unit_plan.unit.name
 
             def read(content: Content, p: UnitPlan = unit_plan) -> Proofs:
+                assert p.jacobian is not None  # noqa: S101 - only such units are searched
                 return proofs_from(content, p.unit, chosen[p.unit.name], own, jacobian=p.jacobian)
 
             if (known := kept.find(_PROOFS, name, bases[name], read)) is not None:
                 found[name] = known
         missing = [p for p in searched if p.unit.name not in found]
-        at = _unit_inputs(discovery, missing, inputs, chosen)
+        at = _unit_inputs(context.exact, missing, inputs, chosen)
 
     def prove_one(unit_plan: UnitPlan) -> tuple[str, Proofs, Content | None]:
         name = unit_plan.unit.name
@@ -106,9 +99,9 @@ def prove_units(
         name, found[name], content = result
         if content is not None:
             kept.keep(_PROOFS, name, bases[name], content)
-        if proven is not None:
-            proven(name)
+        events.proven(name)
 
+    stop = context.execution.stop
     finished = finish_each(missing, prove_one, done, threads=plan.settings.threads, stop=stop)
     for name, proofs in found.items():
         for input_name, findings in proofs.findings.items():
@@ -124,45 +117,23 @@ def prove_units(
     return in_order
 
 
-def unproven(unit_plan: UnitPlan, rows: Mapping[str, Mapping[str, Finding]]) -> str | None:
-    """Return why nothing can be proven of a unit by what was measured: it is not one map of the user's; else None.
+def pair_in_pixels(context: Context) -> PixelPair | NoPixelPair | None:
+    """Look for two images near the first input with the same features.
 
     Args:
-        unit_plan: of the unit.
-        rows: input name -> quantity -> finding, as measured.
-    """
-    if unit_plan.unit.chooses_path:
-        return (
-            "the unit's code reads numbers of its own input, and what it computes elsewhere may depend on them: what "
-            "was measured is the path that the first input takes"
-        )
-    others = (f.reason for row in rows.values() for f in row.values() if f.status is Status.OTHER_FUNCTION)
-    return next(others, None)
-
-
-def pair_in_pixels(
-    discovery: Discovery, plan: Plan, inputs: Inputs, module: nn.Module, kept: KeptSteps
-) -> PixelPair | NoPixelPair | None:
-    """Look for two images near the first input with the same features, in the full budget.
-
-    Args:
-        discovery: the network in float64.
-        plan: its settings decide.
-        inputs: of which the first is looked at.
-        module: the user's network, copied before it is run in float64.
-        kept: where the pair is kept, and found again.
+        context: the exact network in float64, and the user's own, copied before it is run in float64; of the inputs
+            the first is looked at. The pair is kept, and found again.
 
     Returns:
-        The pair, or why there is none; None where it was not looked for.
+        The pair, or why there is none; None where the input is not finite.
     """
-    if plan.settings.budget is not Budget.FULL:
-        return None
-    x, name = inputs.part(0, 1), inputs.names[0]
+    discovery, kept = context.exact, context.kept
+    x, name = context.batch.part(0, 1), context.batch.names[0]
     basis = basis_of(input=x, name=name)
     x = x.double()
     if not bool(torch.isfinite(x).all()):
         return None
-    own = _own(module)
+    own = _own(context.loaded.module)
 
     def read(content: Content) -> PixelPair | NoPixelPair:
         return pair_from(content, discovery, x, own)
@@ -171,7 +142,7 @@ def pair_in_pixels(
         with one_thread():
             if (known := kept.find(_PAIR, name, basis, read)) is not None:
                 return known
-            found = pixel_pair(discovery, x, module=own, seed=plan.settings.seed, name=name)
+            found = pixel_pair(discovery, x, module=own, seed=context.settings.seed, name=name)
             content = pair_content(found)
             found = read(content)  # as it would be found again
     except UnusableError:
@@ -181,6 +152,32 @@ def pair_in_pixels(
         return NoPixelPair(f"the search failed: {type(error).__name__}: {lines[0]}")
     kept.keep(_PAIR, name, basis, content)
     return found
+
+
+def witnesses_of(proofs: dict[str, Proofs]) -> tuple[Witness, ...]:
+    """Return the pairs of all units, in network order."""
+    return tuple(witness for of_unit in proofs.values() for witness in of_unit.witnesses)
+
+
+def _values(proofs: dict[str, Proofs]) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    witnesses = [{"unit": witness.unit, **witness.to_json()} for witness in witnesses_of(proofs)]
+    return witnesses, certificates_json(proofs)
+
+
+PROOFS: Step[dict[str, Proofs]] = Step(
+    step_names.PROOFS,
+    wanted=lambda settings: settings.proves,
+    run=prove_units,
+    nothing=dict,
+    values=_values,
+)
+PAIR: Step[PixelPair | NoPixelPair | None] = Step(
+    step_names.PAIR,
+    wanted=lambda settings: settings.proves and settings.budget is Budget.FULL,
+    run=pair_in_pixels,
+    nothing=lambda: None,
+    values=lambda found: (pixel_pair_json(found),),
+)
 
 
 def _own(module: nn.Module) -> nn.Module | None:
@@ -209,7 +206,7 @@ def _prove_unit(
         inputs,
         names,
         rows,
-        activation=unit.activation,
+        activation=unit.activation_record,
         module=module,
         detailed_inputs=detailed,
         seed=settings.seed,
@@ -225,7 +222,10 @@ def _settled(
     """
     content = proofs_content(proofs)
     try:
-        again = proofs_from(content, unit_plan.unit, names, module)
+        assert unit_plan.jacobian is not None  # noqa: S101 - only such units are searched
+        again = proofs_from(
+            content, unit_plan.unit, names, module, jacobian=unit_plan.jacobian, believed=True
+        )
     except (
         UnusableError
     ):  # what rounding alone keeps from being a proof a second time is searched a second time

@@ -9,12 +9,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from resnet_diffeo_probe.analysis.measuring.run import Measured
 from resnet_diffeo_probe.analysis.measuring.worker import one_thread
-from resnet_diffeo_probe.analysis.planning.plan import Plan
 from resnet_diffeo_probe.analysis.planning.quantities import Budget
 from resnet_diffeo_probe.analysis.planning.settings import Settings
+from resnet_diffeo_probe.analysis.result import step_names
 from resnet_diffeo_probe.analysis.result.part_check import validate_part
+from resnet_diffeo_probe.analysis.steps.step import Context, Step
 from resnet_diffeo_probe.analysis.store.error import StoreError
 from resnet_diffeo_probe.analysis.store.kept_steps import KeptSteps, basis_of
 from resnet_diffeo_probe.errors import DiffeoProbeError
@@ -24,8 +24,10 @@ from resnet_diffeo_probe.jacobian.estimators.work import flops_of
 from resnet_diffeo_probe.jacobian.measures.pullback import pullback
 from resnet_diffeo_probe.units import Discovery
 
-__all__ = ["pullback_json"]
+__all__ = ["PULLBACK", "pullback_json"]
 
+# Its name in the store.
+(_STEP,) = step_names.PULLBACK.kept
 # Operations for all depths together: some minutes of one core.
 _MAX_FLOPS = 5e12
 _FEWEST_DIRECTIONS = 8
@@ -40,6 +42,7 @@ class _Directions:
     count: int
     pixels: int
     reason: str | None = None
+    flops: float | None = None
 
     def tangents(self, x: Tensor, seed: int) -> Tensor | None:
         """Return (count, *shape), None for every pixel."""
@@ -48,34 +51,27 @@ class _Directions:
         return random_frame(self.count, self.pixels, seed, x.device).reshape(self.count, *x.shape[1:])
 
 
-def pullback_json(
-    discovery: Discovery, plan: Plan, measured: Measured, batch: Inputs, kept: KeptSteps
-) -> dict[str, Any] | None:
+def pullback_json(discovery: Discovery, settings: Settings, batch: Inputs, kept: KeptSteps) -> dict[str, Any]:
     """Measure the Jacobian of every unit's output with respect to the pixels at the first input.
 
     Args:
         discovery: the network in the dtype of the plan.
-        plan: only the full budget asks for it, and only where no measures are named.
-        measured: nothing is done after an interrupt.
+        settings: dtype, seed and memory.
         batch: the inputs.
         kept: where what was measured is kept, and found again.
 
     Returns:
-        The object `pullback` of a result: a list of depths, or the reason why there are none; None where it was not
-        asked for.
+        The object `pullback` of a result: a list of depths, or the reason why there are none.
     """
-    settings = plan.settings
-    if settings.budget is not Budget.FULL or settings.measures or measured.interrupted:
-        return None
     name = batch.names[0]
-    x = batch.part(0, 1).to(getattr(torch, settings.dtype))
+    x = _input(batch, settings)
     try:
         with one_thread():  # the number of threads changes no bit
             chosen = _affordable(discovery, x, settings.memory)
             if chosen.count == 0:
                 return _not_run(name, chosen)
             found: dict[str, Any] = kept.take(
-                "pullback",
+                _STEP,
                 name,
                 basis_of(input=x, name=name, directions=chosen.count, reason=chosen.reason),
                 lambda: _measured(discovery, x, chosen, settings, name),
@@ -87,6 +83,33 @@ def pullback_json(
         lines = str(error).splitlines() or [""]
         return _not_run(name, _Directions(0, x.numel(), f"{type(error).__name__}: {lines[0][:300]}"))
     return found
+
+
+def _input(batch: Inputs, settings: Settings) -> Tensor:
+    x: Tensor = batch.part(0, 1).to(getattr(torch, settings.dtype))
+    return x
+
+
+def _run(context: Context) -> dict[str, Any] | None:
+    return pullback_json(context.exact, context.settings, context.batch, context.kept)
+
+
+def _cost(context: Context) -> float | None:
+    try:
+        return _affordable(
+            context.exact, _input(context.batch, context.settings), context.settings.memory
+        ).flops
+    except (RuntimeError, ValueError, MemoryError):  # the step itself says what is wrong with the network
+        return None
+
+
+PULLBACK: Step[dict[str, Any] | None] = Step(
+    step_names.PULLBACK,
+    wanted=lambda settings: settings.refines and settings.budget is Budget.FULL,
+    run=_run,
+    nothing=lambda: None,
+    cost=_cost,
+)
 
 
 def _require(part: Any) -> None:
@@ -160,7 +183,7 @@ def _affordable(discovery: Discovery, x: Tensor, max_bytes: float) -> _Direction
         return flops(p) <= _MAX_FLOPS and bytes_(p) <= max_bytes
 
     if fits(pixels):
-        return _Directions(pixels, pixels)
+        return _Directions(pixels, pixels, flops=flops(pixels))
     short = (
         f"{flops(pixels):.2g} operations"
         if bytes_(pixels) <= max_bytes
@@ -178,6 +201,7 @@ def _affordable(discovery: Discovery, x: Tensor, max_bytes: float) -> _Direction
         pixels,
         f"all {pixels} pixels need {short}: {count} random orthonormal directions stand for them, so that ranks are at "
         "most that, and singular values are those of the Jacobian restricted to their span",
+        flops(count),
     )
 
 

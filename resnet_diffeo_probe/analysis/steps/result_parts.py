@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from datetime import datetime
 from typing import Any
 
 import torch
 
 from resnet_diffeo_probe.analysis.measuring.run import Measured
 from resnet_diffeo_probe.analysis.planning.plan import UnitPlan
+from resnet_diffeo_probe.analysis.planning.provenance import Provenance
 from resnet_diffeo_probe.analysis.planning.settings import Settings
 from resnet_diffeo_probe.bijectivity import Proofs
 from resnet_diffeo_probe.bijectivity.witnesses.pixel_pair import NoPixelPair, PixelPair
@@ -17,16 +19,42 @@ from resnet_diffeo_probe.finding import Status
 from resnet_diffeo_probe.inputs import Inputs
 from resnet_diffeo_probe.models import LoadedModel
 from resnet_diffeo_probe.units import Discovery
+from resnet_diffeo_probe.version import __version__
 
 __all__ = [
     "certificates_json",
     "configuration_of",
     "environment_of",
     "inputs_json",
+    "measured_inputs",
     "model_json",
+    "pixel_pair_json",
     "rows_json",
+    "tool_json",
     "unit_json",
+    "unit_rows",
 ]
+
+# What has no number because something went wrong.
+_BROKEN = (Status.NOT_RUN, Status.ERROR)
+
+
+def tool_json(
+    settings: Settings, provenance: Provenance, started: datetime, seconds: float
+) -> dict[str, Any]:
+    """Return the object `tool`: what made the result, when, how."""
+    return {
+        "name": "diffeo-probe",
+        "version": __version__,
+        "command": provenance.command,
+        "started": started.isoformat(timespec="seconds"),
+        "seconds": round(seconds, 3),
+        "seed": settings.seed,
+        "dtype": settings.dtype,
+        "device": settings.device,
+        "configuration": dict(provenance.configuration or configuration_of(settings)),
+        "environment": environment_of(settings),
+    }
 
 
 def model_json(loaded: LoadedModel, discovery: Discovery, at_inputs: tuple[str, ...] = ()) -> dict[str, Any]:
@@ -72,17 +100,16 @@ def unit_json(unit_plan: UnitPlan, measured: Measured, batch: Inputs) -> dict[st
     unit = unit_plan.unit
     planned = 0 if unit_plan.not_run is not None or unit_plan.not_applicable is not None else len(batch.names)
     rows = measured.rows[unit.name]
-    broken = (Status.NOT_RUN, Status.ERROR)
-    done = sum(1 for row in rows.values() if not any(f.status in broken for f in row.values()))
+    done = measured_inputs(unit_plan, measured)
     reason = unit_plan.not_applicable or unit_plan.not_run
     if unit_plan.not_applicable is not None:
-        status, done = "not_applicable", 0
+        status = "not_applicable"
     elif unit_plan.not_run is not None or done == 0:
         status = "not_run"
     else:
         status = "complete" if done == planned else "partial"
     if reason is None and done < planned:
-        reason = next((f.reason for row in rows.values() for f in row.values() if f.status in broken), None)
+        reason = next((f.reason for row in rows.values() for f in row.values() if f.status in _BROKEN), None)
         reason = reason or "the run was interrupted"
     return {
         "name": unit.name,
@@ -101,14 +128,24 @@ def unit_json(unit_plan: UnitPlan, measured: Measured, batch: Inputs) -> dict[st
     }
 
 
+def measured_inputs(unit_plan: UnitPlan, measured: Measured) -> int:
+    """Return at how many inputs a unit was measured and nothing failed."""
+    if unit_plan.not_applicable is not None:
+        return 0
+    rows = measured.rows[unit_plan.unit.name].values()
+    return sum(1 for row in rows if not any(f.status in _BROKEN for f in row.values()))
+
+
 def rows_json(measured: Measured) -> list[dict[str, Any]]:
     """Return `measurements`, one number a row."""
-    return [
-        {"unit": unit, "input": name, "quantity": quantity, **finding.to_json()}
-        for unit, by_input in measured.rows.items()
-        for name, row in by_input.items()
-        for quantity, finding in row.items()
-    ]
+    return [row for unit in measured.rows for row in unit_rows(unit, measured)]
+
+
+def unit_rows(unit: str, measured: Measured) -> Iterator[dict[str, Any]]:
+    """Yield the rows of `measurements` of one unit."""
+    for name, row in measured.rows[unit].items():
+        for quantity, finding in row.items():
+            yield {"unit": unit, "input": name, "quantity": quantity, **finding.to_json()}
 
 
 def certificates_json(proofs: Mapping[str, Proofs]) -> list[dict[str, Any]]:

@@ -48,17 +48,21 @@ class SpatialMap:
 
 
 def clipped_map(unit: ResidualUnit, seen: UnitActivations) -> SpatialMap:
-    """Return the share of channels that the ReLU after the addition sets to a constant, at each position.
+    """Return the share of channels that the activation after the addition sets to a constant, at each position.
 
     Args:
         unit: whose activation decides.
         seen: what went through the unit, (1, C, H, W).
     """
-    if unit.activation not in ("relu", "relu6"):
+    record = unit.activation_record
+    if record is not None and record.constants is None:
+        reason = f"whether {record.name} clips coordinates is not known"
+        return SpatialMap("clipped", None, reason=reason)
+    if record is None or not record.constants:
         return SpatialMap("clipped", None, reason="no ReLU follows the addition: nothing is clipped")
-    clipped = seen.sum <= 0
-    if unit.activation == "relu6":
-        clipped |= seen.sum >= 6
+    clipped = torch.zeros_like(seen.sum, dtype=torch.bool)
+    for low, high, _ in record.constants:
+        clipped |= (seen.sum >= low) & (seen.sum <= high)
     share = clipped[0].double().mean(0)
     numbers: dict[str, float | int | str] = {
         "mean": float(share.mean()),

@@ -9,10 +9,11 @@ import torch
 
 from resnet_diffeo_probe.analysis.measuring.admission import Admission
 from resnet_diffeo_probe.analysis.measuring.finishing import finish_each
-from resnet_diffeo_probe.analysis.measuring.interrupt import Stop, Unfinished
+from resnet_diffeo_probe.analysis.measuring.interrupt import Unfinished
 from resnet_diffeo_probe.analysis.measuring.run import Measured
 from resnet_diffeo_probe.analysis.planning.plan import Plan, UnitPlan
 from resnet_diffeo_probe.analysis.planning.quantities import Budget
+from resnet_diffeo_probe.analysis.result import step_names
 from resnet_diffeo_probe.analysis.result.part_check import validate_entry
 from resnet_diffeo_probe.analysis.steps.proving import is_costly
 from resnet_diffeo_probe.analysis.steps.spatial import (
@@ -21,17 +22,17 @@ from resnet_diffeo_probe.analysis.steps.spatial import (
     fold_normal_map,
     singular_vector_map,
 )
+from resnet_diffeo_probe.analysis.steps.step import Context
 from resnet_diffeo_probe.analysis.store.fingerprint import input_fingerprint
-from resnet_diffeo_probe.analysis.store.kept_steps import Content, KeptSteps, basis_of
+from resnet_diffeo_probe.analysis.store.kept_steps import Content, basis_of
 from resnet_diffeo_probe.bijectivity import Witness
 from resnet_diffeo_probe.finding import Status
-from resnet_diffeo_probe.inputs import Inputs
-from resnet_diffeo_probe.units import Discovery, UnitActivations
+from resnet_diffeo_probe.units import UnitActivations
 
 __all__ = ["is_spatial", "map_places", "spatial_maps"]
 
-# Its name among the steps that are kept.
-_STEP = "maps"
+# Its name in the store.
+(_STEP,) = step_names.PICTURES.kept
 # Units with maps: the picture of a deep network stays a picture.
 _MAPPED_UNITS = 16
 # One factorisation more for every so many measurements, and no more than so many.
@@ -57,31 +58,20 @@ def _weakest_input(unit: str, measured: Measured) -> str | None:
 
 
 def spatial_maps(
-    discovery: Discovery,
-    plan: Plan,
-    measured: Measured,
-    batch: Inputs,
-    places: Sequence[tuple[UnitPlan, str]],
-    witnesses: Sequence[Witness],
-    kept: KeptSteps,
-    stop: Stop,
+    context: Context, places: Sequence[tuple[UnitPlan, str]], witnesses: Sequence[Witness]
 ) -> Iterator[dict[str, Any]]:
     """Yield every map, in the order of the places; one forward pass an input, the units of it in parallel.
 
     Args:
-        discovery: the network in the dtype of the plan.
-        plan: what was measured.
-        measured: what came of it.
-        batch: the inputs.
+        context: what was measured; the maps that take a factorisation are kept, and found again.
         places: of `map_places`.
         witnesses: the pairs that were found.
-        kept: where the maps that take a factorisation are kept, and found again.
-        stop: through which an interrupt is heard of.
 
     Raises:
         Unfinished: an interrupt ended the drawing.
         StoreError: what is kept cannot be read or written.
     """
+    plan, batch, kept = context.plan, context.batch, context.kept
     seen: dict[str, Mapping[str, UnitActivations]] = {}
     images: dict[str, str] = {}
     for name in dict.fromkeys(name for _, name in places):
@@ -89,8 +79,8 @@ def spatial_maps(
         x = batch.part(index, index + 1).to(getattr(torch, plan.settings.dtype))
         images[name] = input_fingerprint(x)
         needed = {p.unit.name for p, at in places if at == name}
-        seen[name] = {unit: found for unit, found in discovery.run(x)[1].items() if unit in needed}
-    with_vectors = _with_vectors(plan, measured, places)
+        seen[name] = {unit: found for unit, found in context.exact.run(x)[1].items() if unit in needed}
+    with_vectors = _with_vectors(plan, context.measured, places)
     settings = plan.settings
     admission = Admission(settings.memory)
     drawn: dict[tuple[str, str], list[dict[str, Any]]] = {}
@@ -117,7 +107,7 @@ def spatial_maps(
             kept.keep(_STEP, f"{unit} at {name}", bases[unit, name], Content(drawn[unit, name]))
 
     missing = [(p, name) for p, name in places if (p.unit.name, name) not in drawn]
-    if not finish_each(missing, draw, done, threads=settings.threads, stop=stop):
+    if not finish_each(missing, draw, done, threads=settings.threads, stop=context.execution.stop):
         raise Unfinished(None)
     for unit_plan, name in places:
         yield from drawn[unit_plan.unit.name, name]

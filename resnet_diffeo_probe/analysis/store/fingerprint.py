@@ -13,9 +13,9 @@ import scipy
 import torch
 from torch import Tensor
 
-import resnet_diffeo_probe
 from resnet_diffeo_probe.analysis.planning.settings import Settings
 from resnet_diffeo_probe.units import Discovery
+from resnet_diffeo_probe.version import program
 
 __all__ = ["Conditions", "conditions_of", "input_fingerprint"]
 
@@ -33,7 +33,7 @@ class Conditions:
     Attributes:
         model: fingerprint of the network: its operations in order, its weights and its constants.
         settings: what else changes a number, as JSON with sorted keys.
-        version: of the program and of the libraries that the last digits rest on.
+        version: of the program, its source with it, and of the libraries that the last digits rest on.
     """
 
     model: str
@@ -66,7 +66,7 @@ def conditions_of(discovery: Discovery, settings: Settings) -> Conditions:
     return Conditions(
         model=_network_fingerprint(discovery),
         settings=json.dumps(given, sort_keys=True, default=str),
-        version=f"diffeo-probe {resnet_diffeo_probe.__version__} ({libraries})",
+        version=f"{program()} ({libraries})",
     )
 
 

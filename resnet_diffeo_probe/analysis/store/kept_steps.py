@@ -17,6 +17,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
 
+from resnet_diffeo_probe.analysis.events import Events
 from resnet_diffeo_probe.analysis.result.schema import ResultError
 from resnet_diffeo_probe.analysis.store.fingerprint import input_fingerprint
 from resnet_diffeo_probe.analysis.store.store import KeptStep, Store
@@ -51,12 +52,12 @@ class StepReuse:
     """Parts of the steps, by where they come from.
 
     Attributes:
-        taken: step -> how many of its parts were computed by an earlier run.
-        again: step -> how many were there and could not be used.
+        reused: step -> how many of its parts were computed by an earlier run.
+        recomputed: step -> how many were kept and could not be used.
     """
 
-    taken: Counter[str] = field(default_factory=Counter)
-    again: Counter[str] = field(default_factory=Counter)
+    reused: Counter[str] = field(default_factory=Counter)
+    recomputed: Counter[str] = field(default_factory=Counter)
 
 
 class KeptSteps:
@@ -64,21 +65,13 @@ class KeptSteps:
 
     Args:
         store: begun; None: nothing is found and nothing kept.
-        taken: called with step and part for each that was found.
-        again: called with step, part and the reason for each that was there and is computed again.
+        events: told of each part that is reused or recomputed; None: nobody is.
     """
 
-    def __init__(
-        self,
-        store: Store | None,
-        *,
-        taken: Callable[[str, str], None] | None = None,
-        again: Callable[[str, str, str], None] | None = None,
-    ) -> None:
+    def __init__(self, store: Store | None, events: Events | None = None) -> None:
         self.reuse = StepReuse()
         self._store = store
-        self._taken = taken
-        self._again = again
+        self._events = Events() if events is None else events
 
     def find(self, step: str, part: str, basis: str, read: Callable[[Content], Result]) -> Result | None:
         """Return a part that an earlier run computed, None where there is none that can be used.
@@ -100,13 +93,11 @@ class KeptSteps:
         try:
             found = _read(step, part, basis, kept, read)
         except UnusableError as error:
-            self.reuse.again[step] += 1
-            if self._again is not None:
-                self._again(step, part, str(error))
+            self.reuse.recomputed[step] += 1
+            self._events.recomputed(step, part, str(error))
             return None
-        self.reuse.taken[step] += 1
-        if self._taken is not None:
-            self._taken(step, part)
+        self.reuse.reused[step] += 1
+        self._events.reused(step, part)
         return found
 
     def keep(self, step: str, part: str, basis: str, content: Content) -> None:

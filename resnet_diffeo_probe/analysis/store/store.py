@@ -16,8 +16,8 @@ from filelock import FileLock, Timeout
 
 from resnet_diffeo_probe.analysis.planning.outcome import Outcome
 from resnet_diffeo_probe.analysis.planning.quantities import QUANTITIES
+from resnet_diffeo_probe.analysis.result.finding_row import COLUMNS, to_finding, to_number, to_row, to_text
 from resnet_diffeo_probe.analysis.result.schema import validate_row
-from resnet_diffeo_probe.analysis.result.stored_finding import COLUMNS, to_finding, to_number, to_row, to_text
 from resnet_diffeo_probe.analysis.store.error import StoreError, explained
 from resnet_diffeo_probe.analysis.store.fingerprint import Conditions
 from resnet_diffeo_probe.analysis.store.tables import create_tables, transaction

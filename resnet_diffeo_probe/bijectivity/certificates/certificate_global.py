@@ -17,7 +17,7 @@ from resnet_diffeo_probe.bijectivity.branch import kinked_steps, norm
 from resnet_diffeo_probe.bijectivity.certificates.lipschitz import slope_bound
 from resnet_diffeo_probe.bijectivity.certificates.operator_norm import NormBound, norm_bound
 from resnet_diffeo_probe.jacobian import Linearization, UnitJacobian
-from resnet_diffeo_probe.jacobian.branch.chain import Segment
+from resnet_diffeo_probe.jacobian.branch.segments import Segment
 
 __all__ = ["GlobalCertificate", "LayerBound", "global_certificate", "jacobian_norm"]
 
@@ -115,8 +115,8 @@ def global_certificate(
         layers.append(segment_bound(segment, lower=lower))
         if index < len(steps):
             act = steps[index]
-            slope = slope_bound(act, jacobian.chain.segments[index].out_shape)
-            layers.append(LayerBound(act.name, slope, None, "known constant" if slope else "none"))
+            slope = slope_bound(act)
+            layers.append(LayerBound(act.name, slope, None, "none" if slope is None else "known constant"))
     for layer in layers:
         if layer.upper is None:
             upper, reason = None, f"no bound of the slope of {layer.name} is known"

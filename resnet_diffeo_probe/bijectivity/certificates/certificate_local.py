@@ -8,15 +8,18 @@ others have one in a box. If J(Δ) is regular on the whole box, g is injective o
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from resnet_diffeo_probe.bijectivity.certificates.error_bound import BranchBounds
+from resnet_diffeo_probe.bijectivity.certificates.branch_bounds import BranchBounds
+from resnet_diffeo_probe.bijectivity.certificates.classical import last_holding, units_below
 from resnet_diffeo_probe.bijectivity.certificates.hidden_reach import kink_radii, reaches
+from resnet_diffeo_probe.bijectivity.certificates.inverse_bound import InverseBound, inverse_bound
 from resnet_diffeo_probe.bijectivity.certificates.lipschitz import slope_range
+from resnet_diffeo_probe.bijectivity.certificates.rounding import ForwardError, forward_error
 from resnet_diffeo_probe.bijectivity.certificates.structured import Uncertain, feedback, robustness
 from resnet_diffeo_probe.jacobian import JacobianFactorization, Linearization
 
@@ -39,6 +42,8 @@ class LocalCertificate:
         units: hidden units that may change slope within the ball.
         criterion: how the radius was proven, for people.
         limited_by: what stopped the radius: the criterion or the number of units allowed.
+        failure: J is regular, with the bound of its inverse that the radius rests on, except with a probability below
+            this; 0 where that is proven.
     """
 
     p: float
@@ -47,11 +52,18 @@ class LocalCertificate:
     units: int
     criterion: str
     limited_by: str
+    failure: float = 0.0
 
-    arithmetic = (
-        "numerical: the criterion's last norm is bounded with its rounding, the solves that lead to it are float64 "
-        "without interval arithmetic"
-    )
+    @property
+    def arithmetic(self) -> str:
+        """What was computed in which arithmetic, for people."""
+        text = (
+            "the inverse of J and all norms are bounded with their rounding; the solves of the criterion are float64 "
+            "without interval arithmetic"
+        )
+        if not self.failure:
+            return f"numerical: {text}"
+        return f"numerical, except with a probability below {self.failure:.0e}: {text}"
 
     def to_json(self) -> dict[str, Any]:
         """Return a JSON object."""
@@ -73,6 +85,7 @@ def local_certificate(
     p: float = 2,
     sigma_min: float | None = None,
     max_units: int = _MAX_UNITS,
+    inverse: InverseBound | None = None,
 ) -> LocalCertificate:
     """Find the largest ball around an input that the structured criterion certifies.
 
@@ -80,53 +93,76 @@ def local_certificate(
         factorization: of J at the input, float64 on the CPU, with kept factors.
         bounds: of the branch, from `branch_bounds`.
         p: 2 or infinity.
-        sigma_min: smallest singular value of J, for the classical radius and for smooth branches too large for K.
+        sigma_min: a lower bound of the smallest singular value of J, for the classical radius; what the checked inverse
+            proves is used where it is smaller. None: no classical radius.
         max_units: hidden units that may change slope.
+        inverse: of J, checked; made here if None.
 
     Returns:
         The certificate; with smooth activations a weaker one, which says so.
     """
     lin = factorization.linearization
-    if factorization.sign == 0:
-        return LocalCertificate(p, 0.0, None, 0, "none: J is singular", "the Jacobian")
+    if (forward := forward_error(lin.parent, lin.x)) is None:
+        return LocalCertificate(
+            p, 0.0, None, 0, "none: no bound of the rounding of this branch is known", "an operation"
+        )
+    inverse = inverse_bound(factorization, bounds, forward) if inverse is None else inverse
+    # without a bound of the curvature nothing is known of J either, and the reason is that
+    if not inverse.regular and bounds.jacobian_lipschitz is not None:
+        return LocalCertificate(
+            p, 0.0, None, 0, "none: J is within rounding of a singular matrix", "the Jacobian"
+        )
     if not bounds.steps:
-        return LocalCertificate(p, None, None, 0, "g is affine and its Jacobian regular", "nothing")
+        return LocalCertificate(
+            p, None, None, 0, "g is affine and its Jacobian regular", "nothing", inverse.failure
+        )
+    sigma_min = None if sigma_min is None else min(sigma_min, inverse.sigma_min)
     reach = reaches(lin.parent, bounds, p)
-    if all(act.piecewise_linear for act in bounds.steps):
-        return _piecewise(factorization, bounds, reach, p, sigma_min, max_units)
-    return _smooth(factorization, bounds, reach, p, sigma_min, max_units)
+    certify = _piecewise if all(act.piecewise_linear for act in bounds.steps) else _smooth
+    found = certify(_Centre(factorization, bounds, forward, inverse), reach, p, sigma_min, max_units)
+    return replace(found, failure=inverse.failure)
+
+
+@dataclass(frozen=True, eq=False)
+class _Centre:
+    """The unit at the centre of a ball, with everything that is known of it."""
+
+    factorization: JacobianFactorization
+    bounds: BranchBounds
+    forward: ForwardError
+    inverse: InverseBound
+
+    def feedback_error(self, effects: Tensor, gradients: Tensor) -> float:
+        """Bound how far K may be from what was computed: R (J⁻¹ − X) L with J⁻¹ − X = (I − E)⁻¹ E X, E = I − XJ."""
+        known = self.inverse
+        # the largest row sum of |G| bounds the largest eigenvalue of a Gram matrix G
+        sizes = [math.sqrt(float(gram.abs().sum(dim=1).max())) for gram in (effects, gradients)]
+        return sizes[0] * sizes[1] * known.inverse_norm * known.residual / (1 - known.residual) * (1 + 1e-9)
 
 
 def _piecewise(
-    factorization: JacobianFactorization,
-    bounds: BranchBounds,
-    reach: tuple[Tensor, ...],
-    p: float,
-    sigma_min: float | None,
-    max_units: int,
+    centre: _Centre, reach: tuple[Tensor, ...], p: float, sigma_min: float | None, max_units: int
 ) -> LocalCertificate:
+    factorization, bounds = centre.factorization, centre.bounds
     lin = factorization.linearization
-    radii = torch.cat([r.reshape(-1) for r in kink_radii(lin, bounds, reach)])
+    radii = torch.cat([r.reshape(-1) for r in kink_radii(lin, bounds, reach, centre.forward)])
     finite = int(torch.isfinite(radii).sum())
     count = min(finite, max_units)
     # one more than may change: the first that must not
     nearest, order = torch.topk(radii, min(count + 1, radii.numel()), largest=False, sorted=True)
     edges = [*nearest.tolist(), math.inf]
-    every = _units(lin, bounds, order[:count])
+    every = _units(lin, _boxes(lin, bounds)).at(order[:count])
     best, tried = 0, min(_FIRST_UNITS, count)
     while True:  # K costs most: it is made larger only while all of it is certified
         units = every.first(tried)
         matrix, effects, gradients = feedback(factorization, units)
-        best = _largest(matrix, units)
+        best = _largest(matrix, units, centre.feedback_error(effects, gradients) if tried else 0.0)
         if best < tried or tried == count:
             break
         tried = min(4 * tried, count)
     classical = None
     if sigma_min is not None and len(bounds.steps) == 1:
-        m, width = 0, units.high - units.low
-        while m < tried and _change(effects, gradients, width, m + 1) < sigma_min:
-            m += 1
-        classical = edges[m]
+        classical = edges[units_below(effects, gradients, units.high - units.low, sigma_min)]
     radius = edges[best]
     limited = (
         "the criterion" if best < count else "the number of units allowed" if count < finite else "nothing"
@@ -141,51 +177,41 @@ def _piecewise(
     )
 
 
-def _largest(matrix: Tensor, units: Uncertain) -> int:
+def _largest(matrix: Tensor, units: Uncertain, error: float) -> int:
     """Return how many of the units, the first ones, may change slope; by bisection, so one more may fail to."""
 
     def holds(m: int) -> bool:
-        return robustness(matrix[:m, :m], units.low[:m], units.high[:m]) < 1
+        return robustness(matrix[:m, :m], units.low[:m], units.high[:m], error) < 1
 
     count = units.cuts.numel()
-    if holds(count):
-        return count
-    low, high = 0, count
-    while high - low > 1:
-        middle = (low + high) // 2
-        low, high = (middle, high) if holds(middle) else (low, middle)
-    return low
+    return count if holds(count) else last_holding(holds, 0, count)
 
 
-def _change(effects: Tensor, gradients: Tensor, width: Tensor, m: int) -> float:
-    """Return the bound ‖L_U‖ · max|Δ| · ‖R_U‖ of ‖ΔJ‖ that uses norms alone."""
-    squares = [float(torch.linalg.eigvalsh(gram[:m, :m])[-1]) for gram in (effects, gradients)]
-    return float(width[:m].max()) * math.sqrt(max(squares[0], 0.0) * max(squares[1], 0.0))
-
-
-def _units(lin: Linearization, bounds: BranchBounds, order: Tensor) -> Uncertain:
-    """Return the hidden units at these positions of the concatenated layers, with the box of their slopes."""
-    cuts, indices, low, high = [], [], [], []
-    for j, (act, slope) in enumerate(zip(bounds.steps, lin.derivatives, strict=True), 1):
+def _boxes(lin: Linearization, bounds: BranchBounds) -> list[tuple[Tensor, Tensor]]:
+    """Return how far the slopes of every piecewise linear activation may fall and rise."""
+    boxes = []
+    for act, slope in zip(bounds.steps, lin.derivatives, strict=True):
         slopes = slope_range(act, tuple(slope.shape[1:]))
         if slopes is None:
             raise ValueError(f"{act.name} is not piecewise linear")
-        cuts.append(torch.full((slope.numel(),), j))
-        indices.append(torch.arange(slope.numel()))
-        low.append((slopes[0] - slope).reshape(-1))
-        high.append((slopes[1] - slope).reshape(-1))
-    return Uncertain(*(torch.cat(parts)[order] for parts in (cuts, indices, low, high)))
+        boxes.append((slopes[0] - slope, slopes[1] - slope))
+    return boxes
+
+
+def _units(lin: Linearization, boxes: list[tuple[Tensor, Tensor]]) -> Uncertain:
+    """Return every hidden unit, layer after layer, with the box of its slope."""
+    sizes = [z.numel() for z in lin.pre_activations]
+    cuts = torch.cat([torch.full((size,), j) for j, size in enumerate(sizes, 1)])
+    indices = torch.cat([torch.arange(size) for size in sizes])
+    low, high = (torch.cat([end.reshape(-1) for end in ends]) for ends in zip(*boxes, strict=True))
+    return Uncertain(cuts, indices, low, high)
 
 
 def _smooth(
-    factorization: JacobianFactorization,
-    bounds: BranchBounds,
-    reach: tuple[Tensor, ...],
-    p: float,
-    sigma_min: float | None,
-    max_units: int,
+    centre: _Centre, reach: tuple[Tensor, ...], p: float, sigma_min: float | None, max_units: int
 ) -> LocalCertificate:
     """Bound the change of every slope by the curvature; every hidden unit may change."""
+    factorization, bounds = centre.factorization, centre.bounds
     lin = factorization.linearization
     kinked = any(act.kinks and not act.piecewise_linear for act in bounds.steps)
     hidden = sum(z.numel() for z in lin.pre_activations)
@@ -208,22 +234,30 @@ def _smooth(
             "weaker: Lipschitz constant of the Jacobian against its smallest singular value",
             f"more than {max_units} smooth hidden units",
         )
-    cuts = torch.cat([torch.full((z.numel(),), j) for j, z in enumerate(lin.pre_activations, 1)])
-    indices = torch.cat([torch.arange(z.numel()) for z in lin.pre_activations])
-    rates, caps = [], []
-    for act, curvature, slope, rho, bound in zip(
-        bounds.steps, bounds.curvatures, lin.derivatives, reach, bounds.slopes, strict=True
+    rates, caps, slacks = [], [], []
+    for act, curvature, slope, rho, bound, error in zip(
+        bounds.steps,
+        bounds.curvatures,
+        lin.derivatives,
+        reach,
+        bounds.slopes,
+        centre.forward.met,
+        strict=True,
     ):
         if act.piecewise_linear:
             raise ValueError("branches that mix smooth and piecewise linear activations are not certified")
         rates.append((float(curvature or 0.0) * rho).reshape(-1))
-        caps.append((bound + slope.abs()).reshape(-1))
-    rate, cap = torch.cat(rates), torch.cat(caps)
-    matrix, _, _ = feedback(factorization, Uncertain(cuts, indices, -cap, cap))
+        caps.append(bound + slope.abs())
+        # the slope at the centre is that of a rounded pre-activation, and rounded itself
+        slacks.append((float(curvature or 0.0) * error + 1e-14 * max(bound, 1.0)).reshape(-1))
+    units = _units(lin, [(-cap, cap) for cap in caps])
+    rate, cap, slack = torch.cat(rates) * (1 + 1e-9), units.high, torch.cat(slacks)
+    matrix, effects, gradients = feedback(factorization, units)
+    error_of_k = centre.feedback_error(effects, gradients)
 
     def holds(radius: float) -> bool:
-        half = torch.minimum(rate * radius, cap)
-        return robustness(matrix, -half, half) < 1
+        half = torch.minimum(rate * radius + slack, cap)
+        return robustness(matrix, -half, half, error_of_k) < 1
 
     low, high = 0.0, 1.0
     while holds(high) and high < 1e12:

@@ -7,11 +7,17 @@ import math
 import torch
 from torch import Tensor
 
-from resnet_diffeo_probe.bijectivity.certificates.error_bound import BranchBounds
-from resnet_diffeo_probe.jacobian import Linearization, UnitJacobian
+from resnet_diffeo_probe.bijectivity.certificates.absolute import absolute_product
+from resnet_diffeo_probe.bijectivity.certificates.branch_bounds import BranchBounds
+from resnet_diffeo_probe.bijectivity.certificates.rounding import ForwardError
+from resnet_diffeo_probe.jacobian import Linearization
 from resnet_diffeo_probe.jacobian.branch.block_sparse import SharedBlockMatrix
+from resnet_diffeo_probe.jacobian.linearized.linearize import PreparedUnit
 
 __all__ = ["kink_radii", "reaches", "row_norms"]
+
+# More than the rounding of a norm of a row.
+_UP = 1 + 1e-9
 
 
 def row_norms(matrix: SharedBlockMatrix) -> Tensor:
@@ -22,19 +28,7 @@ def row_norms(matrix: SharedBlockMatrix) -> Tensor:
     return total.sqrt()
 
 
-def absolute_product(matrix: SharedBlockMatrix, weights: Tensor) -> Tensor:
-    """Return |S| w, (P_in, C_in) -> (P_out, C_out)."""
-    total = weights.new_zeros(matrix.pixels_out, matrix.channels_out)
-    sizes = matrix.blocks.abs()
-    ids, cols = torch.from_numpy(matrix.ids), torch.from_numpy(matrix.cols)
-    rows = torch.from_numpy(matrix.rows)
-    for tap in torch.unique(ids).tolist():
-        chosen = ids == tap
-        total.index_add_(0, rows[chosen], weights[cols[chosen]] @ sizes[tap].mT)
-    return total
-
-
-def reaches(jacobian: UnitJacobian, bounds: BranchBounds, p: float) -> tuple[Tensor, ...]:
+def reaches(jacobian: PreparedUnit, bounds: BranchBounds, p: float) -> tuple[Tensor, ...]:
     """Return, for each activation, ρ with |z_k(x') − z_k(x)| ≤ ρ_k ‖x' − x‖_p.
 
     The first layer's are the dual norms of its rows, exact. Later layers' use Lipschitz constants in between (p = 2) or
@@ -65,20 +59,22 @@ def reaches(jacobian: UnitJacobian, bounds: BranchBounds, p: float) -> tuple[Ten
     return tuple(found)
 
 
-def kink_radii(lin: Linearization, bounds: BranchBounds, reach: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+def kink_radii(
+    lin: Linearization, bounds: BranchBounds, reach: tuple[Tensor, ...], forward: ForwardError
+) -> tuple[Tensor, ...]:
     """Return, for each hidden unit, the radius below which it cannot get to a kink; infinite for units that never do.
 
     Args:
         lin: the unit at the centre of the ball.
         bounds: of the branch.
         reach: as `reaches` gives it.
+        forward: how far the pre-activations may be from what was computed.
     """
     found = []
-    for act, z, rho in zip(bounds.steps, lin.pre_activations, reach, strict=True):
+    for act, z, rho, error in zip(bounds.steps, lin.pre_activations, reach, forward.met, strict=True):
         nearest = torch.full_like(z, math.inf)
         for kink in act.kinks:
-            # the pre-activation itself is known to its rounding only
-            gap = ((z - kink).abs() - 64 * torch.finfo(z.dtype).eps * z.abs().max()).clamp_min(0)
+            gap = ((z - kink).abs() * (1 - 1e-15) - error.reshape(z.shape)).clamp_min(0)
             nearest = torch.minimum(nearest, gap)
-        found.append(torch.where(rho > 0, nearest / rho, torch.inf))
+        found.append(torch.where(rho > 0, nearest / (rho * _UP), torch.inf))
     return tuple(found)

@@ -39,6 +39,10 @@ class Uncertain:
     low: Tensor
     high: Tensor
 
+    def at(self, order: Tensor) -> Uncertain:
+        """Return those at these positions, in this order."""
+        return Uncertain(self.cuts[order], self.indices[order], self.low[order], self.high[order])
+
     def first(self, m: int) -> Uncertain:
         """Return the first m of them."""
         return Uncertain(self.cuts[:m], self.indices[:m], self.low[:m], self.high[:m])
@@ -84,13 +88,14 @@ def feedback(factorization: JacobianFactorization, units: Uncertain) -> tuple[Te
     return matrix, effects @ effects.mT, gradients @ gradients.mT
 
 
-def robustness(matrix: Tensor, low: Tensor, high: Tensor) -> float:
+def robustness(matrix: Tensor, low: Tensor, high: Tensor, error: float = 0.0) -> float:
     """Return a bound below one if I + K Δ is regular for every diagonal Δ with low ≤ Δ ≤ high; else one or more.
 
     Args:
         matrix: (m, m) K.
         low: (m,), at most zero.
         high: (m,), at least zero.
+        error: how far K as it was computed may be from K, in the spectral norm.
 
     Returns:
         The smallest of ‖K_c‖₂, ‖D K_c D⁻¹‖₂ and a bound of the spectral radius of |K_c|; infinite where I + K C is
@@ -107,15 +112,52 @@ def robustness(matrix: Tensor, low: Tensor, high: Tensor) -> float:
     right, left = _perron(sizes), _perron(sizes.mT)
     # for any positive v, max (|K| v)_i / v_i bounds the spectral radius of |K| (Collatz 1942)
     best = float((sizes @ right / right).max())
+    off: float | None = None
     if best < 1:
-        return best
+        off = _centred_error(matrix, middle, half, centred, error)
+        # |K| may be larger by a matrix of norm `off`: its rows against v are at most off ‖v‖
+        best += off * float(torch.linalg.vector_norm(right) / right.min())
+        if best < 1:
+            return best
     scale = (left / right).sqrt()
-    for candidate in (centred * scale[:, None] / scale, centred):
+    spread = float(scale.max() / scale.min())
+    for candidate, factor in ((centred * scale[:, None] / scale, spread), (centred, 1.0)):
         if _estimated_norm(candidate) < 1:
-            best = min(best, float(gram_bound(candidate[None].to(torch.float64))[0]))
+            bound = float(gram_bound(candidate[None].to(torch.float64))[0])
+            if bound < 1 and off is None:
+                off = _centred_error(matrix, middle, half, centred, error)
+            best = min(best, bound + factor * (off or 0.0))
             if best < 1:
                 return best
-    return best
+    return max(best, 1.0)
+
+
+def _centred_error(matrix: Tensor, middle: Tensor, half: Tensor, centred: Tensor, error: float) -> float:
+    """Bound how far `centred` is from (I + K C)⁻¹ K H for the true K, in norm; infinite where I + K C may be singular.
+
+    With S = I + K C of the computed K, whose inverse is at most g in norm, and a K that is off by δ: S + δ C has an
+    inverse of at most g / (1 − g ‖δ C‖), which multiplies what `centred` leaves of its equation.
+    """
+    m = matrix.shape[0]
+    eye = torch.eye(m, dtype=matrix.dtype)
+    S = eye + matrix * middle
+    inverse, info = torch.linalg.inv_ex(S)
+    if int(info) or not bool(torch.isfinite(inverse).all()):
+        return float("inf")
+    rounded = (m + 4) * float(torch.finfo(matrix.dtype).eps)
+    size, length = float(torch.linalg.vector_norm(S)), float(torch.linalg.vector_norm(inverse))
+    rest = float(torch.linalg.vector_norm(eye - inverse @ S)) + rounded * size * length
+    if not rest < 1:
+        return float("inf")
+    g = float(gram_bound(inverse[None])[0]) / (1 - rest)
+    moved = g * error * float(middle.abs().max())
+    if not moved < 1:
+        return float("inf")
+    answer = matrix * half
+    norms = [float(torch.linalg.vector_norm(part)) for part in (S @ centred - answer, centred, answer)]
+    left = norms[0] + rounded * (size * norms[1] + norms[2])
+    changed = error * (float(half.max()) + float(middle.abs().max()) * norms[1])
+    return g / (1 - moved) * (left + changed)
 
 
 def _perron(sizes: Tensor) -> Tensor:

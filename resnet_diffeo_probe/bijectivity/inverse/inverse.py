@@ -17,7 +17,7 @@ from resnet_diffeo_probe.bijectivity.certificates.error_bound import (
     contraction_bound,
     newton_bound,
 )
-from resnet_diffeo_probe.bijectivity.inverse.newton import newton
+from resnet_diffeo_probe.bijectivity.inverse.newton import Outcome, newton
 from resnet_diffeo_probe.jacobian import UnitJacobian
 
 __all__ = ["FixedPoint", "Inverse", "Method", "fixed_point", "invert"]
@@ -61,21 +61,29 @@ class Inverse:
         x: (1, *shape).
         residual: ‖g(x) − y‖.
         error: bound of the distance to a true preimage; its `value` is None where none was had.
-        converged: whether the iteration ended as it should.
+        outcome: how the iteration ended.
         method: what found it.
         steps: of the last method.
         factorizations: Jacobians factorised.
-        reason: how it ended, for people.
     """
 
     x: Tensor
     residual: float
     error: ErrorBound
-    converged: bool
+    outcome: Outcome
     method: Method
     steps: int
     factorizations: int
-    reason: str
+
+    @property
+    def converged(self) -> bool:
+        """Whether the iteration ended as it should."""
+        return self.outcome is Outcome.CONVERGED
+
+    @property
+    def reason(self) -> str:
+        """How it ended, for people."""
+        return self.outcome.value
 
     @property
     def relative_error(self) -> float | None:
@@ -133,7 +141,6 @@ def invert(
     *,
     certificate: GlobalCertificate | None = None,
     bounds: BranchBounds | None = None,
-    sigma_min: float | None = None,
     max_factorizations: int = 30,
     try_fixed_point: bool = True,
 ) -> Inverse:
@@ -145,7 +152,6 @@ def invert(
         x0: where to start; the backward Euler step y − F(y) of the paper (eq. 9) for Newton, y for the fixed point.
         certificate: of the unit; where it holds the error bound is global.
         bounds: of the branch, made here if None.
-        sigma_min: smallest singular value at the preimage, if it is known.
         max_factorizations: limit for Newton's method.
         try_fixed_point: whether to begin with the fixed point.
 
@@ -172,9 +178,7 @@ def invert(
         method, steps = Method.NEWTON, solved.steps
     if not solved.converged:
         none = ErrorBound(None, None, "the iteration did not converge")
-        return Inverse(
-            solved.x, solved.residual, none, False, method, steps, solved.factorizations, solved.outcome.value
-        )
+        return Inverse(solved.x, solved.residual, none, solved.outcome, method, steps, solved.factorizations)
     made = solved.factorizations
     if contracts and certificate is not None and certificate.upper is not None:
         error = contraction_bound(jacobian.at(solved.x), y, certificate.upper)
@@ -182,11 +186,11 @@ def invert(
         final, made = jacobian.at(solved.x).factorize(keep=True), made + 1
         known = bounds or branch_bounds(jacobian)
         error = (
-            newton_bound(final, y, known, sigma_min=sigma_min)
+            newton_bound(final, y, known)
             if final.sign != 0
             else ErrorBound(None, None, "the Jacobian at the preimage is singular")
         )
-    return Inverse(solved.x, solved.residual, error, True, method, steps, made, solved.outcome.value)
+    return Inverse(solved.x, solved.residual, error, solved.outcome, method, steps, made)
 
 
 def _certified(
@@ -195,5 +199,5 @@ def _certified(
     upper = certificate.upper if certificate is not None and certificate.upper is not None else math.nan
     error = contraction_bound(jacobian.at(iteration.x), y, upper)
     return Inverse(
-        iteration.x, iteration.residual, error, True, Method.FIXED_POINT, iteration.iterations, 0, "converged"
+        iteration.x, iteration.residual, error, Outcome.CONVERGED, Method.FIXED_POINT, iteration.iterations, 0
     )

@@ -49,7 +49,6 @@ def inverse_consistency(
     *,
     certificate: GlobalCertificate | None = None,
     bounds: BranchBounds | None = None,
-    sigma_min: float | None = None,
     max_factorizations: int = 6,
     seed: int = 0,
     exact: bool = True,
@@ -61,7 +60,6 @@ def inverse_consistency(
         x: (1, *shape).
         certificate: of the unit, for the error bound where it holds.
         bounds: of the branch, for the error bound; made if None.
-        sigma_min: smallest singular value of the Jacobian at x, if it is known.
         max_factorizations: limit for each of the two starts of the exact inverse.
         seed: of the start near x.
         exact: whether to compute the exact inverse, by far the most expensive of the three.
@@ -83,7 +81,6 @@ def inverse_consistency(
         iteration.x if iteration.contracted else None,
         certificate=certificate,
         bounds=bounds,
-        sigma_min=sigma_min,
         max_factorizations=max_factorizations,
         try_fixed_point=False,
     )
@@ -97,7 +94,6 @@ def inverse_consistency(
             near,
             certificate=certificate,
             bounds=bounds,
-            sigma_min=sigma_min,
             max_factorizations=max_factorizations,
             try_fixed_point=False,
         )

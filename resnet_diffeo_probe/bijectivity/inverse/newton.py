@@ -28,7 +28,7 @@ _DECREASE = 1e-4
 
 
 class Outcome(StrEnum):
-    """How Newton's method ended; the text is for people."""
+    """How an iteration for g(x) = y ended; the text is for people."""
 
     CONVERGED = "converged"
     STALLED = "no damped step reduces the residual: a fold or a local minimum of the residual is in the way"

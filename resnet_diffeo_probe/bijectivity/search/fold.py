@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from resnet_diffeo_probe.bijectivity.branch import is_piecewise_linear, kinked_steps, norm
-from resnet_diffeo_probe.jacobian import JacobianFactorization, Linearization, UnitJacobian
+from resnet_diffeo_probe.jacobian import JacobianAt, JacobianFactorization, Linearization, UnitJacobian
 
 __all__ = ["Fold", "HiddenUnit", "find_fold", "kink_crossings", "sign_changes"]
 
@@ -83,7 +83,7 @@ class _Segment:
         self._signs = {0.0: signs[0], 1.0: signs[1]}
         self.evaluations = 0
 
-    def at(self, t: float) -> Linearization:
+    def at(self, t: float) -> JacobianAt:
         return self.jacobian.at(torch.lerp(self.a, self.b, t))
 
     def sign(self, t: float) -> int:

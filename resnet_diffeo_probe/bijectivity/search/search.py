@@ -10,13 +10,21 @@ import torch
 from torch import Tensor, nn
 
 from resnet_diffeo_probe.bijectivity.branch import is_piecewise_linear, norm, sum_map
+from resnet_diffeo_probe.bijectivity.certificates.branch_bounds import BranchBounds, branch_bounds
 from resnet_diffeo_probe.bijectivity.inverse.newton import newton
 from resnet_diffeo_probe.bijectivity.search.clipped import pair_by_clipping
 from resnet_diffeo_probe.bijectivity.search.fold import Fold, find_fold
 from resnet_diffeo_probe.bijectivity.search.growth import grow
 from resnet_diffeo_probe.bijectivity.search.piecewise import pair_at_fold
 from resnet_diffeo_probe.bijectivity.search.smooth_fold import find_smooth_fold, pair_at_smooth_fold
-from resnet_diffeo_probe.bijectivity.witnesses.witness import EQUATION, UnitMaps, Witness, check, in_orthant
+from resnet_diffeo_probe.bijectivity.witnesses.witness import (
+    EQUATION,
+    UnitMaps,
+    Witness,
+    check,
+    established,
+    in_orthant,
+)
 from resnet_diffeo_probe.jacobian import UnitJacobian
 
 __all__ = ["Effort", "clipping_witness", "fold_witness"]
@@ -50,6 +58,7 @@ def fold_witness(
     *,
     module: nn.Module | None = None,
     effort: Effort | None = None,
+    bounds: BranchBounds | None = None,
 ) -> Witness | None:
     """Return a pair x₁ ≠ x₂ with g(x₁) = g(x₂) from inputs of opposite sign.
 
@@ -61,25 +70,33 @@ def fold_witness(
         names: of the inputs.
         module: the user's network in float64 and evaluation mode, for the second check.
         effort: how much to spend.
+        bounds: of the branch, made here if None.
 
     Returns:
         A witness that is a proof, in the non-negative orthant if all went well and the inputs lie in it; the pair grown
-        beyond that is its `grown`. None if there are no opposite signs or no pair was proven.
+        beyond that is its `grown`. A numerical pair where none could be proven; None if there are no opposite signs or
+        no pair was found.
     """
     effort = effort or Effort()
-    for plus, minus in nearest_opposite(inputs, signs)[: effort.pairs]:
+    pairs = nearest_opposite(inputs, signs)[: effort.pairs]
+    bounds = branch_bounds(jacobian) if bounds is None and pairs else bounds
+    numerical: Witness | None = None
+    for plus, minus in pairs:
         ends = (inputs[plus : plus + 1], inputs[minus : minus + 1])
         about: dict[str, Any] = {"inputs": [names[plus], names[minus]]}
         for a, b, s in _stretches(jacobian, *ends):
-            found = _between(unit, jacobian, a, b, s, effort, module)
+            found = _between(unit, jacobian, a, b, s, effort, module, bounds)
             if found is not None:
                 point = found.about.pop("point")
                 distances = [norm(point - end) / max(norm(end), 1e-300) for end in ends]
                 nearest = 0 if distances[0] <= distances[1] else 1
-                return found.with_about(
+                found = found.with_about(
                     **about, nearest_input=about["inputs"][nearest], fold_distance=distances[nearest]
                 )
-    return None
+                if found.is_proof or bounds is None:  # without bounds no pair of this unit can be proven
+                    return found
+                numerical = numerical or found
+    return numerical
 
 
 def nearest_opposite(inputs: Tensor, signs: Sequence[int | None]) -> list[tuple[int, int]]:
@@ -118,8 +135,9 @@ def _between(
     signs: tuple[int, int],
     effort: Effort,
     module: nn.Module | None,
+    bounds: BranchBounds | None,
 ) -> Witness | None:
-    """Return a proof from the fold between two points, grown; `about` holds the fold's point."""
+    """Return the pair from the fold between two points, grown, a proof if it can be; `about` holds the fold's point."""
     orthant = in_orthant(a) and in_orthant(b)
     if is_piecewise_linear(jacobian):
         fold = find_fold(jacobian, a, b, signs)
@@ -142,15 +160,20 @@ def _between(
         best = _larger(best, check(unit, "sum", inside.x1, inside.x2, kind, module=module))
     free = grow(jacobian, best.x1, best.x2, origin=point, max_factorizations=effort.growth)
     grown = _larger(best, check(unit, "sum", free.x1, free.x2, kind, module=module))
-    if not (best.is_proof or grown.is_proof):
+    candidates = [w for w in ((best,) if best is first else (best, first)) if w.agrees]
+    best = next((p for w in candidates if (p := established(w, unit, jacobian, bounds)).is_proof), best)
+    grown = best if grown.distance <= best.distance else established(grown, unit, jacobian, bounds)
+    if not (best.agrees or grown.agrees):
         return None
+    if not grown.is_proof and best.is_proof:
+        grown = best
     about |= {
         "grown_distance": grown.distance,
         "grown_relative_distance": grown.relative_distance,
         "growth_ended": free.ended,
         "point": point,
     }
-    if not best.is_proof or grown.in_orthant or not best.in_orthant:
+    if (grown.is_proof and not best.is_proof) or not best.agrees or grown.in_orthant or not best.in_orthant:
         return replace(grown, about=about)
     return replace(best, about=about, grown=grown if grown is not best else None)
 
@@ -165,8 +188,8 @@ def _about_fold(fold: Fold) -> dict[str, Any]:
 
 
 def _larger(first: Witness, second: Witness) -> Witness:
-    """Return the second if it is a proof and larger, or the first is none."""
-    better = second.is_proof and (second.distance > first.distance or not first.is_proof)
+    """Return the second if its images agree and it is larger, or those of the first do not."""
+    better = second.agrees and (second.distance > first.distance or not first.agrees)
     return second if better else first
 
 
@@ -187,6 +210,7 @@ def clipping_witness(
     *,
     module: nn.Module | None = None,
     attempts: int = 2,
+    bounds: BranchBounds | None = None,
 ) -> Witness | None:
     """Return a pair x₁ ≠ x₂ with one output of the whole unit, from a coordinate that its ReLU clips.
 
@@ -197,12 +221,16 @@ def clipping_witness(
         names: of the inputs.
         module: the user's network in float64 and evaluation mode, for the second check.
         attempts: inputs to try.
+        bounds: of the branch, made where they are needed.
 
     Returns:
-        A witness that is a proof, both points in the non-negative orthant where the input is; None if there is none.
+        A witness that is a proof, both points in the non-negative orthant where the input is; a numerical pair where
+        none could be proven; None if there is none.
     """
     with torch.no_grad():
         depth = [float(unit.sum_map(inputs[i : i + 1]).min()) for i in range(inputs.shape[0])]
+    bounds = branch_bounds(jacobian) if bounds is None else bounds
+    numerical: Witness | None = None
     deepest = sorted((i for i in range(len(depth)) if depth[i] < 0), key=lambda i: depth[i])
     for i in deepest[:attempts]:
         x = inputs[i : i + 1]
@@ -212,12 +240,17 @@ def clipping_witness(
         if pair is None:
             continue
         distance = norm(start - x) / max(norm(x), 1e-300)
-        found = check(unit, "unit", *pair, "clipped coordinate", module=module)
-        if found.is_proof:
-            return found.with_about(
+        found = check(
+            unit, "unit", *pair, "clipped coordinate", module=module, jacobian=jacobian, bounds=bounds
+        )
+        if found.agrees:
+            found = found.with_about(
                 inputs=[names[i]],
                 nearest_input=names[i],
                 first_distance=found.distance,
                 input_distance=distance,
             )
-    return None
+            if found.is_proof:
+                return found
+            numerical = numerical or found
+    return numerical

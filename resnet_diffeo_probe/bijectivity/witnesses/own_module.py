@@ -9,6 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
+from resnet_diffeo_probe.activations import family
+
 __all__ = ["module_map", "snippet"]
 
 
@@ -27,28 +29,12 @@ class _LastActivation(TorchFunctionMode):
         kwargs: Mapping[str, Any] | None = None,
     ) -> Any:
         data = args[0] if args else None
-        if not isinstance(data, Tensor) or not getattr(func, "__name__", "").startswith(_ACTIVATIONS):
+        if not isinstance(data, Tensor) or family(getattr(func, "__name__", "")) is None:
             return func(*args, **(kwargs or {}))
         before = data.detach().clone()  # an in-place activation overwrites it
         out = func(*args, **(kwargs or {}))
         self.seen.append((before, out))
         return out
-
-
-_ACTIVATIONS = (
-    "relu",
-    "leaky_relu",
-    "elu",
-    "selu",
-    "celu",
-    "gelu",
-    "silu",
-    "mish",
-    "hard",
-    "softplus",
-    "clamp",
-    "tanh",
-)
 
 
 def module_map(

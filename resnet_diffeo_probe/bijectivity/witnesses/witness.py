@@ -1,7 +1,9 @@
 """A witness: two different points with one image, checked again before it is called a proof.
 
 The check runs the unit's own float64 maps, cut out of the user's network, and where the network is at hand the
-network's own module as well: neither shares code with the engine that found the pair.
+network's own module as well: neither shares code with the engine that found the pair. Images that agree up to rounding
+prove nothing by themselves: a bijection that is flat enough has such points too. A proof therefore holds an enclosure
+of a pair near this one whose images are equal in exact arithmetic; without one it is a numerical pair.
 """
 
 from __future__ import annotations
@@ -18,9 +20,24 @@ import torch
 from torch import Tensor, nn
 
 from resnet_diffeo_probe.bijectivity.branch import norm
+from resnet_diffeo_probe.bijectivity.certificates.branch_bounds import BranchBounds
+from resnet_diffeo_probe.bijectivity.certificates.enclosure import Enclosure
+from resnet_diffeo_probe.bijectivity.witnesses.exact_pair import enclosed_pair
 from resnet_diffeo_probe.bijectivity.witnesses.own_module import module_map
+from resnet_diffeo_probe.jacobian import UnitJacobian
 
-__all__ = ["EQUATION", "SEPARATION", "Map", "UnitMaps", "Witness", "check", "file_name", "in_orthant", "save"]
+__all__ = [
+    "EQUATION",
+    "SEPARATION",
+    "Map",
+    "UnitMaps",
+    "Witness",
+    "check",
+    "established",
+    "file_name",
+    "in_orthant",
+    "save",
+]
 
 #: ‖m(x₁) − m(x₂)‖ ≤ EQUATION · ‖x₁ − x₂‖ is asked of a proof …
 EQUATION = 1e-9
@@ -62,6 +79,8 @@ class Witness:
         gap: ‖m(x₁) − m(x₂)‖, the larger of what the checks found.
         domain: where the pair lies.
         checked_by: what ran the map, for people.
+        enclosure: of a point with exactly the other's image, and what that rests on; None where it was not looked for
+            or a bound is missing: then this is a numerical pair.
         about: sizes, the inputs and the fold that it came from, JSON values.
         grown: the pair followed further, out of this one's domain; None if it went no further.
     """
@@ -76,12 +95,19 @@ class Witness:
     gap: float
     domain: str
     checked_by: tuple[str, ...]
+    enclosure: Enclosure | None
     about: dict[str, Any] = field(default_factory=dict)
     grown: Witness | None = None
 
     @property
     def is_proof(self) -> bool:
-        """Whether the images agree, and the points differ, by more than rounding could do."""
+        """Whether a pair with exactly one image is proven to lie near: both points differ, and one need move little."""
+        radius = None if self.enclosure is None else self.enclosure.radius
+        return self.agrees and radius is not None and radius <= self.distance / 2
+
+    @property
+    def agrees(self) -> bool:
+        """Whether the images agree, as they were computed, and the points are apart: a numerical pair at least."""
         return (
             bool(self.checked_by)
             and self.gap <= EQUATION * self.distance
@@ -104,6 +130,7 @@ class Witness:
             "kind": self.kind,
             "map": self.map,
             "is_proof": self.is_proof,
+            **({} if self.enclosure is None else {"premises": self.enclosure.premises()}),
             "distance": self.distance,
             "relative_distance": self.relative_distance,
             "gap": self.gap,
@@ -130,6 +157,8 @@ def check(
     *,
     module: nn.Module | None = None,
     about: dict[str, Any] | None = None,
+    jacobian: UnitJacobian | None = None,
+    bounds: BranchBounds | None = None,
 ) -> Witness:
     """Run the map at both points in float64 and say what came out.
 
@@ -142,6 +171,8 @@ def check(
         module: the user's whole network, in float64 and evaluation mode; its submodule of the unit's name is run as
             a second, independent check where there is one.
         about: JSON values to carry along.
+        jacobian: of that unit; with it, what a proof needs is established, else the pair is a numerical one.
+        bounds: of its branch, made where they are needed.
 
     Raises:
         ValueError: the points are not float64.
@@ -157,7 +188,7 @@ def check(
         gaps = [norm(run(x1) - run(x2)) for run in maps.values()]
     distance = norm(x1 - x2)
     size = norm(x1)
-    return Witness(
+    found = Witness(
         unit.name,
         which,
         kind,
@@ -168,7 +199,31 @@ def check(
         max(gaps),
         ORTHANT if in_orthant(x1) and in_orthant(x2) else WHOLE_SPACE,
         tuple(maps),
+        None,
         dict(about or {}),
+    )
+    return found if jacobian is None else established(found, unit, jacobian, bounds)
+
+
+def established(
+    witness: Witness, unit: UnitMaps, jacobian: UnitJacobian, bounds: BranchBounds | None = None
+) -> Witness:
+    """Return the witness with what a proof rests on, as far as that could be established; one factorisation, or two.
+
+    Args:
+        witness: a pair; one whose images do not agree is returned as it is.
+        unit: of the pair.
+        jacobian: of that unit, float64.
+        bounds: of its branch, made here if None.
+    """
+    if not witness.agrees or witness.enclosure is not None:
+        return witness
+    activation = getattr(unit, "activation", None)
+    return replace(
+        witness,
+        enclosure=enclosed_pair(
+            jacobian, witness.map, witness.x1, witness.x2, activation=activation, bounds=bounds
+        ),
     )
 
 
@@ -190,14 +245,16 @@ def save(witness: Witness, folder: Path) -> Path:
     domain also `grown_x1`, `grown_x2`, `grown_domain`. Reading it needs no pickle.
 
     Args:
-        witness: a proof.
+        witness: a proof or a numerical pair.
         folder: made if it does not exist, e.g. `witnesses`.
 
     Raises:
-        ValueError: the witness is no proof.
+        ValueError: its images do not agree.
     """
-    if not witness.is_proof:
-        raise ValueError(f"the pair of {witness.unit} is no proof and is not saved")
+    if not witness.agrees:
+        raise ValueError(
+            f"the pair of {witness.unit} is no proof, not even a numerical pair, and is not saved"
+        )
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / file_name(witness.unit, witness.map)
     arrays = {
@@ -207,7 +264,7 @@ def save(witness: Witness, folder: Path) -> Path:
         "map": np.array(witness.map),
         "domain": np.array(witness.domain),
     }
-    if (grown := witness.grown) is not None and grown.is_proof:
+    if (grown := witness.grown) is not None and grown.agrees:
         arrays |= {
             "grown_x1": grown.x1.numpy(),
             "grown_x2": grown.x2.numpy(),

@@ -7,7 +7,7 @@ derivative of the scheme applied to x alone.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -161,6 +161,31 @@ def _scheme(name: str) -> Callable[[VelocityField, int, State, float], State]:
     return SCHEMES[name]
 
 
+def _march(
+    field: VelocityField,
+    x: Array,
+    steps: int | None,
+    scheme: str,
+    duration: float,
+    backwards: bool,
+    *,
+    jacobian: bool = False,
+) -> Iterator[State]:
+    """Yield the state at the start and after every step, with its Jacobian where that is asked for."""
+    step = _scheme(scheme)
+    order, h = substeps(
+        field, field.steps if steps is None else steps, duration=duration, backwards=backwards
+    )
+    x = np.broadcast_to(x, (field.parameters.seeds, *x.shape[1:]))
+    state: State = x, identity(x.shape[0], x.shape[2], x.dtype) if jacobian else None
+    yield state
+    for index in order:
+        # around the step alone: what stands around a yield would hold in the caller too
+        with np.errstate(over="ignore", invalid="ignore"):
+            state = step(field, index, state, h)
+        yield state
+
+
 def flow_states(
     field: VelocityField,
     x: Array,
@@ -171,15 +196,7 @@ def flow_states(
     backwards: bool = False,
 ) -> list[Array]:
     """Return the points after every step, the starting points first; arguments as in `flow`."""
-    step = _scheme(scheme)
-    order, h = substeps(
-        field, field.steps if steps is None else steps, duration=duration, backwards=backwards
-    )
-    states = [np.broadcast_to(x, (field.parameters.seeds, *x.shape[1:]))]
-    with np.errstate(over="ignore", invalid="ignore"):
-        for index in order:
-            states.append(step(field, index, (states[-1], None), h)[0])
-    return states
+    return [state for state, _ in _march(field, x, steps, scheme, duration, backwards)]
 
 
 def flow(
@@ -207,7 +224,9 @@ def flow(
     Raises:
         ConfigurationError: an unknown scheme or an impossible number of steps.
     """
-    return flow_states(field, x, steps=steps, scheme=scheme, duration=duration, backwards=backwards)[-1]
+    for end, _ in _march(field, x, steps, scheme, duration, backwards):
+        x = end
+    return x
 
 
 def flow_with_jacobian(
@@ -223,14 +242,8 @@ def flow_with_jacobian(
 
     Arguments and errors are those of `flow`.
     """
-    step = _scheme(scheme)
-    order, h = substeps(
-        field, field.steps if steps is None else steps, duration=duration, backwards=backwards
-    )
-    x = np.broadcast_to(x, (field.parameters.seeds, *x.shape[1:]))
-    jacobian: Array | None = identity(x.shape[0], x.shape[2], x.dtype)
-    with np.errstate(over="ignore", invalid="ignore"):
-        for index in order:
-            x, jacobian = step(field, index, (x, jacobian), h)
+    jacobian: Array | None = None
+    for end in _march(field, x, steps, scheme, duration, backwards, jacobian=True):
+        x, jacobian = end
     assert jacobian is not None  # noqa: S101 - every scheme carries it on
     return x, jacobian

@@ -1,65 +1,47 @@
-"""Pointwise activations: derivatives from automatic differentiation, and where they have kinks."""
+"""Pointwise activations as torch functions: derivatives from automatic differentiation, coordinates on a kink."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, fx
 
-__all__ = ["Activation", "activation"]
+from resnet_diffeo_probe.activations import Activation, bound, family
+from resnet_diffeo_probe.units.applied import record_of
+from resnet_diffeo_probe.units.recognition.composites import composite
 
-# Points where the derivative jumps. A function that is absent here is smooth.
-_KINKS: dict[str, tuple[float, ...]] = {
-    "relu": (0.0,),
-    "leaky_relu": (0.0,),
-    "prelu": (0.0,),
-    "relu6": (0.0, 6.0),
-    "hardtanh": (-1.0, 1.0),
-    "hardswish": (-3.0, 3.0),
-    "hardsigmoid": (-3.0, 3.0),
-    "elu": (0.0,),  # only where alpha is not 1, which is not worth an exception
-    "celu": (0.0,),
-    "selu": (0.0,),
-    "abs": (0.0,),
-}
-_PIECEWISE_LINEAR = frozenset({"relu", "leaky_relu", "prelu", "relu6", "hardtanh", "abs"})
-_SMOOTH = frozenset(
-    {
-        "gelu",
-        "silu",
-        "mish",
-        "tanh",
-        "sigmoid",
-        "softplus",
-        "logsigmoid",
-        "softsign",
-        "erf",
-        "sin",
-        "cos",
-        "exp",
-    }
-)
+__all__ = ["Pointwise", "activation", "is_pointwise", "spelled_out"]
 
 
 @dataclass(frozen=True)
-class Activation:
+class Pointwise:
     """A function applied to every coordinate alone.
 
     Attributes:
-        name: of the torch function.
+        record: what is known of it; its kinks are.
         function: (B, C, *spatial) -> the same shape.
-        kinks: where its derivative jumps.
-        piecewise_linear: whether it is linear between its kinks.
     """
 
-    name: str
+    record: Activation
     function: Callable[[Tensor], Tensor]
-    kinks: tuple[float, ...]
-    piecewise_linear: bool
+
+    @property
+    def name(self) -> str:
+        """Of the torch function."""
+        return self.record.name
+
+    @property
+    def kinks(self) -> tuple[float, ...]:
+        """Where its derivative jumps, or it does."""
+        return self.record.kinks or ()
+
+    @property
+    def piecewise_linear(self) -> bool:
+        """Whether it is continuous and linear between its kinks."""
+        return bool(self.record.piecewise_linear)
 
     def derivative(self, z: Tensor) -> Tensor:
         """Return the derivative at every coordinate of `z`, in its shape and dtype."""
@@ -81,34 +63,52 @@ class Activation:
         return found
 
 
-def activation(
-    target: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
-) -> Activation | None:
-    """Return the activation that a torch function with these further arguments is, None if it is not one.
+def is_pointwise(target: Callable[..., Any]) -> bool:
+    """Return whether a torch function is an activation, whatever its arguments."""
+    return family(_name(target)) is not None
+
+
+def activation(target: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Pointwise | None:
+    """Return the activation that a torch function with these further arguments is, None if none that is known.
 
     Args:
         target: the torch function.
         args: its arguments after the data operand.
         kwargs: its keyword arguments.
     """
-    name = getattr(target, "__name__", str(target)).rstrip("_")
-    kwargs = {key: value for key, value in kwargs.items() if key != "inplace"}
-    kinks = _KINKS.get(name)
-    if name == "clamp":  # relu6 is often spelled so
-        low = args[0] if args else kwargs.get("min")
-        high = args[1] if len(args) > 1 else kwargs.get("max")
-        if any(isinstance(bound, Tensor) for bound in (low, high)):
-            return None
-        kinks = tuple(float(bound) for bound in (low, high) if bound is not None and math.isfinite(bound))
-    elif name == "hardtanh":
-        low = args[0] if args else kwargs.get("min_val", -1.0)
-        high = args[1] if len(args) > 1 else kwargs.get("max_val", 1.0)
-        kinks = (float(low), float(high))
-    elif kinks is None and name not in _SMOOTH:
+    record = record_of(_name(target), args, kwargs)
+    if not record.known:
         return None
-    return Activation(
-        name,
-        lambda z: target(z, *args, **kwargs),
-        kinks or (),
-        name in _PIECEWISE_LINEAR or name == "clamp",
-    )
+    kwargs = {key: value for key, value in kwargs.items() if key != "inplace"}
+    return Pointwise(record, lambda z: target(z, *args, **kwargs))
+
+
+def spelled_out(
+    entry: fx.Node, region: Sequence[fx.Node], constants: Mapping[fx.Node, Any]
+) -> Pointwise | None:
+    """Return the activation that several operations are together, None if they are none that is known.
+
+    Args:
+        entry: the node of its argument.
+        region: the nodes from there to its value, in order.
+        constants: values of parameter nodes.
+    """
+    found = composite(entry, region[-1], constants.get)
+    if found is None or found.nodes != frozenset(region):
+        return None
+    record = bound(found.name, found.args)
+    if not record.known:
+        return None
+
+    def function(z: Tensor) -> Tensor:
+        values = {**constants, entry: z}
+        for node in region:
+            target: Callable[..., Any] = node.target  # type: ignore[assignment]
+            values[node] = target(*fx.node.map_arg(node.args, values.__getitem__))
+        return values[region[-1]]
+
+    return Pointwise(record, function)
+
+
+def _name(target: Callable[..., Any]) -> str:
+    return str(getattr(target, "__name__", target))

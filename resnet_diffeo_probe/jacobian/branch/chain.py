@@ -1,4 +1,4 @@
-"""A residual branch as linear segments with non-linear stages between them, read off its graph once per unit.
+"""A residual branch read off its graph, once per unit: linear segments with non-linear stages between them.
 
 The branch is walked along the points through which all its data passes. Between two of them stands one operation, or a
 region that splits and joins again (a gate). Tensors are kept channels first whatever layout the code works in.
@@ -8,102 +8,27 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from functools import cached_property, reduce
 from typing import Any
 
 import torch
 from torch import Tensor, fx
 
 from resnet_diffeo_probe.errors import UnsupportedUnitError
-from resnet_diffeo_probe.jacobian.branch.activations import activation
-from resnet_diffeo_probe.jacobian.branch.block_sparse import SharedBlockMatrix
+from resnet_diffeo_probe.jacobian.branch.activations import activation, spelled_out
 from resnet_diffeo_probe.jacobian.branch.gates import read_gates
+from resnet_diffeo_probe.jacobian.branch.linear_operator import LinearOperator, Shape
 from resnet_diffeo_probe.jacobian.branch.max_pooling import max_pooling
-from resnet_diffeo_probe.jacobian.branch.operators import LinearOperator, Shape, linear_operator, pixel_count
+from resnet_diffeo_probe.jacobian.branch.operators import linear_operator
+from resnet_diffeo_probe.jacobian.branch.segments import BranchChain, Segment
 from resnet_diffeo_probe.jacobian.branch.stages import (
     DenseStage,
     GroupNormStage,
     PointwiseStage,
     PositionNormStage,
     Stage,
-    StageDerivative,
 )
 
-__all__ = ["BranchChain", "Segment", "dense_chain", "read_chain"]
-
-
-@dataclass(frozen=True)
-class Segment:
-    """Linear operations after another, without their constants; possibly none (the identity).
-
-    Attributes:
-        operators: in the order of application.
-        in_shape: (C, *spatial) it takes.
-        out_shape: (C, *spatial) it gives.
-        example: a tensor of the branch's dtype and device.
-    """
-
-    operators: tuple[LinearOperator, ...]
-    in_shape: Shape
-    out_shape: Shape
-    example: Tensor
-
-    def apply(self, v: Tensor) -> Tensor:
-        """Return S v for v of shape (B, *in_shape)."""
-        for operator in self.operators:
-            v = operator.apply(v)
-        return v
-
-    def apply_transpose(self, u: Tensor) -> Tensor:
-        """Return Sᵀ u for u of shape (B, *out_shape)."""
-        for operator in reversed(self.operators):
-            u = operator.apply_transpose(u)
-        return u
-
-    @cached_property
-    def matrix(self) -> SharedBlockMatrix:
-        """The segment as a block-sparse matrix; built once."""
-        dtype, device = self.example.dtype, self.example.device
-        matrices = [operator.matrix().to(dtype, device) for operator in self.operators]
-        if not matrices:
-            identity = torch.eye(self.in_shape[0], dtype=dtype, device=device)
-            return SharedBlockMatrix.diagonal(identity, pixel_count(self.in_shape))
-        return reduce(lambda product, later: later @ product, matrices)
-
-
-@dataclass(frozen=True)
-class BranchChain:
-    """F = S_k ∘ σ_k ∘ … ∘ S_1 ∘ σ_1 ∘ S_0, the S affine and the σ non-linear stages.
-
-    Attributes:
-        segments: S_0 … S_k, their linear parts.
-        activations: σ_1 … σ_k.
-        steps: the operations of F themselves, constants included: a function, or the index of a stage.
-        in_shape: (C, *spatial) of the unit's input.
-    """
-
-    segments: tuple[Segment, ...]
-    activations: tuple[Stage, ...]
-    steps: tuple[Callable[[Tensor], Tensor] | int, ...] = field(repr=False)
-    in_shape: Shape
-
-    @property
-    def gathers(self) -> bool:
-        """Whether a stage has terms of low rank."""
-        return any(stage.gathers for stage in self.activations)
-
-    def run(self, x: Tensor) -> tuple[Tensor, list[Tensor], list[StageDerivative]]:
-        """Return F(x), the inputs of σ_1 … σ_k, and their derivatives there; x is (1, *in_shape)."""
-        met, derivatives = [], []
-        for step in self.steps:
-            if isinstance(step, int):
-                met.append(x)
-                derivatives.append(self.activations[step].at(x))
-                x = derivatives[-1].output
-            else:
-                x = step(x)
-        return x, met, derivatives
+__all__ = ["dense_chain", "read_chain"]
 
 
 def dense_chain(branch: fx.GraphModule, in_shape: Shape) -> BranchChain:
@@ -203,7 +128,9 @@ class _ChainReader:
     def _take(self, entry: fx.Node, region: list[fx.Node]) -> None:
         """Take the operations from one point through which all data passes to the next."""
         node = region[-1]
-        if len(region) > 1 or not self._is_one_operation(entry, node):
+        if (spelled := spelled_out(entry, region, self._constants)) is not None:
+            self._add_stage(PointwiseStage(spelled))
+        elif len(region) > 1 or not self._is_one_operation(entry, node):
             shapes = {n: tuple(self._values[n].shape) for n in (entry, *region)}
             self._add_stage(
                 read_gates(

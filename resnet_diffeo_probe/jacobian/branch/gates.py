@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, fx
 
 from resnet_diffeo_probe.errors import UnsupportedUnitError
-from resnet_diffeo_probe.jacobian.branch.activations import activation
+from resnet_diffeo_probe.jacobian.branch.activations import activation, is_pointwise
 from resnet_diffeo_probe.jacobian.branch.stages import LowRankTerm, StageDerivative
 
 __all__ = ["GateStage", "read_gates"]
@@ -120,13 +120,17 @@ class GateStage:
         target: Callable[..., Any] = node.target  # type: ignore[assignment]
         return target(*fx.node.map_arg(node.args, look_up), **fx.node.map_arg(node.kwargs, look_up))
 
+    def _constant(self, node: fx.Node) -> Any:
+        # what moves with the input is no argument that anything is known for
+        return self.constants.get(node, node)
+
     def _kinked(self, values: Mapping[fx.Node, Any]) -> int:
         total = 0
         for node in self.nodes:
             operand = node.args[0] if node.args else None
             if isinstance(operand, fx.Node) and operand in values:
-                rest = [a for a in node.args[1:] if not isinstance(a, fx.Node)]
-                found = activation(node.target, tuple(rest), {})  # type: ignore[arg-type]
+                rest, named = fx.node.map_arg((node.args[1:], dict(node.kwargs)), self._constant)
+                found = activation(node.target, tuple(rest), named)  # type: ignore[arg-type]
                 if found is not None:
                     total += int(found.on_kink(values[operand].detach()).sum())
         return total
@@ -163,7 +167,7 @@ def read_gates(
         if shapes[node] == full_shape and (
             any(n not in small for n in operands) or target.startswith("expand")
         ):
-            pointwise = target in _POINTWISE or activation(node.target, (), {}) is not None  # type: ignore[arg-type]
+            pointwise = target in _POINTWISE or is_pointwise(node.target)  # type: ignore[arg-type]
             if not pointwise:
                 raise UnsupportedUnitError(
                     f"the branch splits and joins again around '{target}' ({node.name}), which mixes coordinates"

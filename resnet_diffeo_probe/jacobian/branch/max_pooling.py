@@ -19,7 +19,7 @@ from torch import Tensor
 
 from resnet_diffeo_probe.errors import UnsupportedUnitError
 from resnet_diffeo_probe.jacobian.branch.block_sparse import IntArray, SharedBlockMatrix, on_device
-from resnet_diffeo_probe.jacobian.branch.operators import LinearOperator, Shape
+from resnet_diffeo_probe.jacobian.branch.linear_operator import LinearOperator, Shape
 from resnet_diffeo_probe.jacobian.branch.stages import StageDerivative
 
 __all__ = ["MaxPooling", "SelectionStage", "max_pooling"]

@@ -14,7 +14,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from resnet_diffeo_probe.jacobian.branch.activations import Activation
+from resnet_diffeo_probe.jacobian.branch.activations import Pointwise
 
 __all__ = [
     "DenseStage",
@@ -87,7 +87,7 @@ class Stage(Protocol):
 class PointwiseStage:
     """An activation of every coordinate alone."""
 
-    activation: Activation
+    activation: Pointwise
     per_pixel = False
     gathers = False
 

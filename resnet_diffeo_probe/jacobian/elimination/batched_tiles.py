@@ -3,6 +3,10 @@
 Where each input gathers by itself (`row_tiles`), a tile takes a few launches for every input; here a block takes a
 dozen whatever the number of inputs and tiles. Which tile a pair of pixels lies in is looked up in a table of pixels;
 pairs without one, and padding, point to a block of zeros behind the tiles.
+
+The two gathers share the tiles and no more: one walks the tiles of a pair of image rows and adds a view for each, the
+other has an index for every entry of a padded block and no loop over tiles. What they do alike (let go of stores behind
+the front, leave out D where it is all ones) is a line each, over image rows there and groups here.
 """
 
 from __future__ import annotations

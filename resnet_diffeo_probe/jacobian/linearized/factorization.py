@@ -4,16 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from resnet_diffeo_probe.jacobian.elimination.block_factorization import BlockFactorization
 from resnet_diffeo_probe.jacobian.elimination.pivots import PivotLogdet, PivotRecord
-
-if TYPE_CHECKING:
-    from resnet_diffeo_probe.jacobian.linearized.linearize import Linearization
+from resnet_diffeo_probe.jacobian.linearized.linearize import Linearization
 
 __all__ = ["JacobianFactorization"]
 
@@ -33,6 +30,30 @@ class JacobianFactorization:
     linearization: Linearization
     blocks: BlockFactorization
     solved_rows: Tensor | None = None
+
+    @classmethod
+    def from_solved(
+        cls, lin: Linearization, blocks: BlockFactorization, right: Tensor, solved: Tensor | None
+    ) -> tuple[JacobianFactorization, Tensor | None]:
+        """Return what the factorised reduced matrix says of J.
+
+        Args:
+            lin: the unit at the input.
+            blocks: the factorisation.
+            right: `lin.with_rows(u)`, (B + K, *shape).
+            solved: (order, B + K), M⁻ᵀ (Lᵀ right)[A]; None where M is singular.
+
+        Returns:
+            The factorisation of J, and J⁻ᵀ u, (B, *shape); None where J, or its local part, is singular.
+        """
+        if solved is None:
+            return cls(lin, blocks), None
+        local = lin.local_after_transpose(right, solved.mT)
+        if not lin.rank:
+            return cls(lin, blocks), local
+        count = right.shape[0] - lin.rank
+        found = cls(lin, blocks, local[count:])
+        return found, found.after_local(local[:count]) if found.sign else None
 
     @cached_property
     def _small(self) -> Tensor:

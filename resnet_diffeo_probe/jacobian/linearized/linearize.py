@@ -1,26 +1,58 @@
-"""A residual unit linearised at an input: products with J, the reduced matrix, its factorisation."""
+"""A residual unit linearised at an input: products with J, and the reduced matrix."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property, partial
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, fx
 
-from resnet_diffeo_probe.jacobian.branch.chain import Segment
-from resnet_diffeo_probe.jacobian.elimination.block_factorization import BlockFactorization
+from resnet_diffeo_probe.jacobian.branch.segments import BranchChain, Segment
 from resnet_diffeo_probe.jacobian.elimination.block_system import factor_entries
+from resnet_diffeo_probe.jacobian.elimination.layout import CyclicProduct, Layout
 from resnet_diffeo_probe.jacobian.elimination.reduction import ReducedMatrix
-from resnet_diffeo_probe.jacobian.elimination.rows import factorize, factorize_and_solve_transpose
-from resnet_diffeo_probe.jacobian.linearized.factorization import JacobianFactorization
+from resnet_diffeo_probe.jacobian.elimination.row_entries import EntryTable
+from resnet_diffeo_probe.jacobian.elimination.row_tiles import TileTable
 
-if TYPE_CHECKING:
-    from resnet_diffeo_probe.jacobian.linearized.unit_jacobian import UnitJacobian
+__all__ = ["Linearization", "PreparedUnit"]
 
-__all__ = ["Linearization"]
+
+class PreparedUnit(Protocol):
+    """What a linearisation needs of the unit that it is taken of; `UnitJacobian` is one."""
+
+    @property
+    def branch(self) -> fx.GraphModule:
+        """The branch x -> F(x), batch first."""
+
+    @property
+    def chain(self) -> BranchChain:
+        """The branch taken apart."""
+
+    @property
+    def not_read(self) -> str | None:
+        """Why the branch was not taken apart; None where it was."""
+
+    @property
+    def cuts(self) -> tuple[int, ...]:
+        """Where the cycle can be cut."""
+
+    def cut_shape(self, cut: int) -> tuple[int, ...]:
+        """Return (C, *spatial) at a cut."""
+
+    def product(self, cut: int) -> CyclicProduct:
+        """Return R L at a cut."""
+
+    def layout(self, cut: int) -> Layout:
+        """Return the order of elimination at a cut."""
+
+    def table(self, cut: int) -> EntryTable | TileTable:
+        """Return R L as every input takes its active part from it."""
+
+    def at(self, x: Tensor) -> Linearization:
+        """Linearise at another input."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,7 +72,7 @@ class Linearization:
         kinked: coordinates on a kink inside gates.
     """
 
-    parent: UnitJacobian
+    parent: PreparedUnit
     x: Tensor
     branch_output: Tensor
     pre_activations: tuple[Tensor, ...]
@@ -155,61 +187,9 @@ class Linearization:
         numbers = factor_entries(self.reduced.system(), keep=keep) + self.reduced.held_numbers()
         return numbers * self.x.element_size()
 
-    def factorize(self, *, keep: bool = False) -> JacobianFactorization:
-        """Eliminate the reduced matrix.
-
-        Args:
-            keep: keep the factors, for solves.
-        """
-        if self.rank == 0:
-            return JacobianFactorization(self, factorize(self.reduced.system(), keep=keep))
-        if not keep:
-            return self.factorize_and_solve_transpose(self.x[:0])[0]
-        local = JacobianFactorization(self, factorize(self.reduced.system(), keep=True))
-        if local.blocks.sign == 0:
-            return local
-        return JacobianFactorization(self, local.blocks, local.solve_transpose(self.rows))
-
-    def factorize_and_solve_transpose(self, u: Tensor) -> tuple[JacobianFactorization, Tensor | None]:
-        """Eliminate and solve Jᵀ w = u along the way, without keeping the factors.
-
-        Args:
-            u: (B, *shape).
-
-        Returns:
-            The determinant, and w, (B, *shape); None where J, or its local part, is singular.
-        """
-        right = self.with_rows(u)
-        blocks, solved = factorize_and_solve_transpose(
-            self.reduced.system(), self.reduced_left_transpose(right).mT.contiguous()
-        )
-        return self.from_solved(blocks, right, solved)
-
     def with_rows(self, u: Tensor) -> Tensor:
         """Return what is to be solved for: u, (B, *shape), and the rows of Vᵀ, for the determinant lemma."""
         return torch.cat([u, self.rows]) if self.rank else u
-
-    def from_solved(
-        self, blocks: BlockFactorization, right: Tensor, solved: Tensor | None
-    ) -> tuple[JacobianFactorization, Tensor | None]:
-        """Return what the factorised reduced matrix says of J.
-
-        Args:
-            blocks: the factorisation.
-            right: `with_rows(u)`, (B + K, *shape).
-            solved: (order, B + K), M⁻ᵀ (Lᵀ right)[A]; None where M is singular.
-
-        Returns:
-            As `factorize_and_solve_transpose`.
-        """
-        if solved is None:
-            return JacobianFactorization(self, blocks), None
-        local = self.local_after_transpose(right, solved.mT)
-        if not self.rank:
-            return JacobianFactorization(self, blocks), local
-        count = right.shape[0] - self.rank
-        found = JacobianFactorization(self, blocks, local[count:])
-        return found, found.after_local(local[:count]) if found.sign else None
 
     def reduced_right(self, v: Tensor) -> Tensor:
         """Return (R v)[A], (B, *shape) -> (B, order)."""

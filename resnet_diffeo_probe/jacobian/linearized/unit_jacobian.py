@@ -13,13 +13,14 @@ from torch import Tensor, fx
 
 from resnet_diffeo_probe.errors import UnsupportedUnitError
 from resnet_diffeo_probe.jacobian.branch.block_sparse import SharedBlockMatrix
-from resnet_diffeo_probe.jacobian.branch.chain import BranchChain, dense_chain, read_chain
+from resnet_diffeo_probe.jacobian.branch.chain import dense_chain, read_chain
+from resnet_diffeo_probe.jacobian.branch.segments import BranchChain
 from resnet_diffeo_probe.jacobian.elimination.block_system import elimination_flops, factor_entries
 from resnet_diffeo_probe.jacobian.elimination.compiled_loop import compiled_loop
 from resnet_diffeo_probe.jacobian.elimination.layout import CyclicProduct, Layout, choose_layout
 from resnet_diffeo_probe.jacobian.elimination.row_entries import EntryTable
 from resnet_diffeo_probe.jacobian.elimination.row_tiles import TileTable
-from resnet_diffeo_probe.jacobian.linearized.linearize import Linearization
+from resnet_diffeo_probe.jacobian.linearized.jacobian_at import JacobianAt
 
 __all__ = ["EliminationEstimate", "UnitJacobian"]
 
@@ -190,7 +191,7 @@ class UnitJacobian:
     def _itemsize(self) -> int:
         return self.chain.segments[0].example.element_size()
 
-    def at(self, x: Tensor) -> Linearization:
+    def at(self, x: Tensor) -> JacobianAt:
         """Linearise at one input.
 
         Args:
@@ -219,7 +220,7 @@ class UnitJacobian:
             for _, z, _ in gathered
             for component in z
         ]
-        return Linearization(
+        return JacobianAt(
             self,
             x.detach(),
             output.detach().reshape(1, *self.shape),

@@ -98,10 +98,10 @@ def checked(
         solved: (order, 2 k + K), M̃⁻ᵀ times `right_hand_sides`; None where M̃ is singular.
     """
     if solved is None:
-        return lin.from_solved(blocks, lin.with_rows(probes.outer), None)[0], _NOTHING
+        return JacobianFactorization.from_solved(lin, blocks, lin.with_rows(probes.outer), None)[0], _NOTHING
     count = probes.outer.shape[0]
     outer = count + lin.rank
-    found, w = lin.from_solved(blocks, lin.with_rows(probes.outer), solved[:, :outer])
+    found, w = JacobianFactorization.from_solved(lin, blocks, lin.with_rows(probes.outer), solved[:, :outer])
     if w is None:
         return found, _NOTHING
     y = found.extended_after_local(solved[:, outer:].mT, solved[:, count:outer].mT, probes.inner)

@@ -29,14 +29,28 @@ from resnet_diffeo_probe.jacobian.estimators.work import (
 )
 from resnet_diffeo_probe.jacobian.linearized.linearize import Linearization
 from resnet_diffeo_probe.jacobian.measures.by_products import measures_by_products
-from resnet_diffeo_probe.jacobian.measures.spectrum import Vector, leftmost_by_products
+from resnet_diffeo_probe.jacobian.measures.site import Site
+from resnet_diffeo_probe.jacobian.measures.spectrum import LeftmostEigenvalues, Vector, leftmost_by_products
+from resnet_diffeo_probe.measures.record.measure import Of
+from resnet_diffeo_probe.measures.registry import MEASURES
 
-__all__ = ["NO_SIGN", "bytes_of_estimates", "estimated_logabsdet", "estimated_measures", "power_series_at"]
+__all__ = [
+    "NO_SIGN",
+    "WITH_BASES",
+    "bytes_of_estimates",
+    "estimated_logabsdet",
+    "estimated_measures",
+    "power_series_at",
+    "power_series_measure",
+]
 
 NO_SIGN = "no estimate gives the sign of a determinant"
 
-_EIGENVALUES = ("leftmost_real_eigenvalue", "critical_step", "real_eigenvalues_below_minus_one")
-_ESTIMATED = ("logabsdet", "sigma_min", "sigma_max", *_EIGENVALUES)
+# What products tell of a Jacobian: a measure's key -> its name among what the iterations find.
+_ESTIMATED = {m.key: m.products for m in MEASURES if m.of is Of.JACOBIAN and m.products is not None}
+_OF_EIGENVALUES = frozenset(("leftmost", "critical_step", "below_minus_one"))
+#: Those of the iterations that keep bases, whose memory `bytes_of_estimates` tells.
+WITH_BASES = frozenset(q for q, name in _ESTIMATED.items() if name not in _OF_EIGENVALUES)
 
 # Arnoldi iterations seldom find a leftmost real eigenvalue with fewer products.
 _FEW_PRODUCTS = 200
@@ -102,15 +116,16 @@ def estimated_measures(
         return dict.fromkeys([q for q in _ESTIMATED if q in quantities], lost)
     J = function_map(sum_map, x, batch=batch_of(sum_map, x))
     flops = flops_of(sum_map, x)
-    found: dict[str, Finding] = {}
-    extremes = bool({"sigma_min", "sigma_max"} & set(quantities))
-    if extremes or "logabsdet" in quantities:
-        known = measures_by_products(J, flops, max_bytes=_allowed(max_bytes), extremes=extremes, seed=seed)
-        found = {"logabsdet": known["half_logdet"], **known}
-    if set(_EIGENVALUES) & set(quantities):
+    wanted = {q: name for q, name in _ESTIMATED.items() if q in quantities}
+    names = set(wanted.values())
+    known: dict[str, Finding] = {}
+    if products := names - _OF_EIGENVALUES:
+        extremes = products != {"half_logdet"}
+        known |= measures_by_products(J, flops, max_bytes=_allowed(max_bytes), extremes=extremes, seed=seed)
+    if names & _OF_EIGENVALUES:
         alone = function_map(sum_map, x, batch=1)
-        found |= dict(zip(_EIGENVALUES, _eigenvalues(alone, flops, counts, seed), strict=True))
-    return {q: _because(found[q], because) for q in _ESTIMATED if q in quantities}
+        known |= vars(_eigenvalues(alone, flops, counts, seed))
+    return {q: _because(known[name], because) for q, name in wanted.items()}
 
 
 def bytes_of_estimates(dimension: int, *, max_bytes: float | None = None) -> float:
@@ -121,6 +136,15 @@ def bytes_of_estimates(dimension: int, *, max_bytes: float | None = None) -> flo
         max_bytes: as it is given to them.
     """
     return bytes_of_bases(dimension, dimension, max_bytes=_allowed(max_bytes))
+
+
+def power_series_measure(site: Site) -> dict[str, Finding]:
+    """Return `logabsdet_power_series`.
+
+    Args:
+        site: the unit at an input.
+    """
+    return {"logabsdet_power_series": power_series_at(site.lin, seed=site.seed)}
 
 
 def power_series_at(lin: Linearization, *, seed: int = 0) -> Finding:
@@ -155,12 +179,12 @@ def batch_of(function: Callable[[Tensor], Tensor], x: Tensor) -> int:
     return max(1, min(_MOST_BATCH, room)) if close else 1
 
 
-def _eigenvalues(J: LinearMap, flops: float, counts: bool, seed: int) -> tuple[Finding, Finding, Finding]:
+def _eigenvalues(J: LinearMap, flops: float, counts: bool, seed: int) -> LeftmostEigenvalues:
     needed = 2 * flops * _FEW_PRODUCTS
     if needed > MAX_FLOPS:
         reason = f"the leftmost eigenvalues need {needed:.2g} operations or more, {MAX_FLOPS:.2g} are allowed"
         lost = Finding.missing(Status.NOT_RUN, reason)
-        return lost, lost, lost
+        return LeftmostEigenvalues(lost, lost, lost)
     guarded = limited(J, evaluation_flops=flops)
 
     def branch(v: Vector) -> Vector:
@@ -168,11 +192,10 @@ def _eigenvalues(J: LinearMap, flops: float, counts: bool, seed: int) -> tuple[F
         return (guarded.apply(column) - column)[0].cpu().numpy()
 
     try:
-        found = leftmost_by_products(branch, J.columns, counts=counts, seed=seed)
+        return leftmost_by_products(branch, J.columns, counts=counts, seed=seed)
     except EstimateTooLongError as error:
         lost = Finding.missing(Status.NOT_RUN, str(error))
-        return lost, lost, lost
-    return found.leftmost, found.critical_step, found.below_minus_one
+        return LeftmostEigenvalues(lost, lost, lost)
 
 
 def _allowed(max_bytes: float | None) -> float:

@@ -18,6 +18,7 @@ import numpy.typing as npt
 from scipy import sparse
 from torch import Tensor
 
+from resnet_diffeo_probe.jacobian.branch.activations import is_pointwise
 from resnet_diffeo_probe.jacobian.branch.block_sparse import SharedBlockMatrix
 from resnet_diffeo_probe.jacobian.branch.stages import PointwiseStage
 from resnet_diffeo_probe.jacobian.linearized.linearize import Linearization
@@ -29,7 +30,6 @@ _AS_STORED = frozenset(
     {
         *("conv1d", "conv2d", "conv3d", "linear", "pad", "mul", "multiply", "neg", "add", "sub"),
         *("avg_pool1d", "avg_pool2d", "avg_pool3d"),
-        *("relu", "relu_", "leaky_relu", "leaky_relu_", "prelu", "relu6", "hardtanh", "clamp", "abs"),
     }
 )
 # What is formed: J itself, and operations with so many entries.
@@ -88,7 +88,8 @@ def _in_integers(lin: Linearization) -> sparse.csr_array | None:
 def _is_as_stored(lin: Linearization) -> bool:
     """Return whether the matrices of the branch hold its stored numbers, each used for what it is."""
     if lin.parent.not_read or not all(
-        isinstance(stage, PointwiseStage) and stage.piecewise_linear for stage in lin.parent.chain.activations
+        isinstance(stage, PointwiseStage) and stage.activation.record.slopes_as_given
+        for stage in lin.parent.chain.activations
     ):
         return False
     for node in lin.parent.branch.graph.nodes:
@@ -97,7 +98,9 @@ def _is_as_stored(lin: Linearization) -> bool:
         name = getattr(node.target, "__name__", str(node.target))
         # the first argument is data: nothing is computed from parameters alone
         data, *constants = node.all_input_nodes
-        if name not in _AS_STORED or data.op == "get_attr" or any(c.op != "get_attr" for c in constants):
+        if name not in _AS_STORED and not is_pointwise(node.target):
+            return False
+        if data.op == "get_attr" or any(c.op != "get_attr" for c in constants):
             return False
     return True
 

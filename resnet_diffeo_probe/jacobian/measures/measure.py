@@ -8,21 +8,15 @@ from collections.abc import Collection
 import torch
 from torch import Tensor
 
+from resnet_diffeo_probe.activations import Activation, as_record
 from resnet_diffeo_probe.finding import Evidence, Finding, Status
 from resnet_diffeo_probe.jacobian.linearized.linearize import Linearization
 from resnet_diffeo_probe.jacobian.linearized.unit_jacobian import UnitJacobian
 from resnet_diffeo_probe.jacobian.measures.determinant import Determinant, determinant
-from resnet_diffeo_probe.jacobian.measures.estimated import (
-    NO_SIGN,
-    bytes_of_estimates,
-    estimated_logabsdet,
-    power_series_at,
-)
-from resnet_diffeo_probe.jacobian.measures.spectrum import (
-    largest_singular_value,
-    leftmost_real_eigenvalues,
-    smallest_singular_value,
-)
+from resnet_diffeo_probe.jacobian.measures.estimated import bytes_of_estimates
+from resnet_diffeo_probe.jacobian.measures.site import Site
+from resnet_diffeo_probe.measures.record.measure import Cost, Of
+from resnet_diffeo_probe.measures.registry import functions_of, keys_of
 
 __all__ = [
     "JACOBIAN_QUANTITIES",
@@ -34,17 +28,13 @@ __all__ = [
 ]
 
 
-_DETERMINANT = ("sign", "logabsdet", "sign_margin")
-_EIGENVALUES = ("leftmost_real_eigenvalue", "critical_step", "real_eigenvalues_below_minus_one")
-_SINGULAR_VALUES = ("sigma_min", "sigma_max")
-_OF_FACTORS = frozenset({*_DETERMINANT, "sigma_min"})
-_SERIES = "logabsdet_power_series"
-_ACTIVATIONS = ("residual_ratio", "clipped_fraction", "clipped_depth")
-
 #: Measures of the Jacobian of the sum map: they exist for units that keep the dimension.
-JACOBIAN_QUANTITIES = (*_DETERMINANT, *_SINGULAR_VALUES, *_EIGENVALUES, _SERIES)
+JACOBIAN_QUANTITIES = keys_of(Of.JACOBIAN)
 #: All measures, in the order in which they are stored.
-QUANTITIES = (*JACOBIAN_QUANTITIES, *_ACTIVATIONS)
+QUANTITIES = keys_of(Of.JACOBIAN, Of.PASS)
+
+_SOLVED = frozenset(keys_of(Of.JACOBIAN, cost=[Cost.KEPT_FACTORS]))
+_OF_FACTORS = _SOLVED | frozenset(keys_of(Of.JACOBIAN, cost=[Cost.ELIMINATION]))
 
 
 def measure(
@@ -87,37 +77,35 @@ def measure(
         reason = "the branch gives NaN or infinity at this input: weights or activations of this unit are too large"
         lost = Finding.missing(Status.ERROR, reason)
         return dict.fromkeys(wanted, lost)
-    found: dict[str, Finding] = {}
     needs_factors = _OF_FACTORS & set(wanted)
-    det: Determinant | None = None
+    det, keep, too_large = None, False, None
     if needs_factors:
         allowed = math.inf if max_bytes is None else max_bytes
         keep, needed = _factors(lin, wanted, allowed)
         if needed > allowed:
-            reason = (
+            too_large = (
                 f"the factors need {needed / 2**30:.3g} GiB, {allowed / 2**30:.3g} GiB are allowed: a smaller input "
                 f"size or --max-memory {math.ceil(needed / 2**30 * 100) / 100:g} would do"
             )
-            found |= dict.fromkeys(needs_factors, Finding.missing(Status.NOT_RUN, reason))
-            found["sign"] = Finding.missing(Status.NOT_RUN, f"{reason}; {NO_SIGN}")
-            if "logabsdet" in wanted:
-                found["logabsdet"] = estimated_logabsdet(lin, reason, max_bytes=max_bytes, seed=seed)
         else:
             det = determinant(lin, seed=seed, keep=keep) if factorized is None else factorized
-            found |= {"sign": det.sign, "logabsdet": det.logabsdet, "sign_margin": det.margin}
-    if "sigma_max" in wanted:
-        found["sigma_max"] = largest_singular_value(lin, seed=seed)
-    if "sigma_min" in wanted and det is not None:
-        found["sigma_min"] = _sigma_min(lin, det, seed, kept=keep)
-    if set(_EIGENVALUES) & set(wanted):
-        eigenvalues = leftmost_real_eigenvalues(lin, counts=counts, seed=seed)
-        found["leftmost_real_eigenvalue"] = eigenvalues.leftmost
-        found["critical_step"] = eigenvalues.critical_step
-        found["real_eigenvalues_below_minus_one"] = eigenvalues.below_minus_one
-        if "sign" in found:
-            found["sign"] = cross_checked(found["sign"], eigenvalues.below_minus_one)
-    if _SERIES in wanted:
-        found[_SERIES] = power_series_at(lin, seed=seed)
+    site = Site(
+        lin,
+        wanted,
+        determinant=det,
+        kept=keep,
+        too_large=too_large,
+        max_bytes=max_bytes,
+        counts=counts,
+        seed=seed,
+    )
+    found: dict[str, Finding] = {}
+    if too_large is not None:
+        found = dict.fromkeys(needs_factors, Finding.missing(Status.NOT_RUN, too_large))
+    for function in functions_of(wanted, Of.JACOBIAN):
+        found |= function(site)
+    if {"sign", "real_eigenvalues_below_minus_one"} <= found.keys():
+        found["sign"] = cross_checked(found["sign"], found["real_eigenvalues_below_minus_one"])
     return {q: found[q] for q in wanted}
 
 
@@ -160,20 +148,8 @@ def eliminates(
 def _factors(lin: Linearization, quantities: Collection[str], allowed: float) -> tuple[bool, float]:
     """Return whether factors are kept, and the bytes of an elimination."""
     # without a smallest singular value nobody solves later: the sign is checked along the way
-    keep = "sigma_min" in quantities and lin.factor_bytes() <= allowed
+    keep = bool(_SOLVED & set(quantities)) and lin.factor_bytes() <= allowed
     return keep, lin.factor_bytes(keep=keep)
-
-
-def _sigma_min(lin: Linearization, det: Determinant, seed: int, *, kept: bool) -> Finding:
-    if det.factorization is not None and not kept:
-        needed = lin.factor_bytes() / 2**30
-        reason = f"solves need kept factors, {needed:.1f} GiB, which is more than is allowed"
-        return Finding.missing(Status.NOT_RUN, reason)
-    if det.sign.status is Status.SINGULAR:
-        return Finding(0.0, status=Status.SINGULAR, reason=det.sign.reason)
-    if det.sign.status is Status.ERROR:
-        return det.sign
-    return smallest_singular_value(lin, det.factorization, seed=seed)
 
 
 def cross_checked(sign: Finding, below_minus_one: Finding) -> Finding:
@@ -193,7 +169,12 @@ def cross_checked(sign: Finding, below_minus_one: Finding) -> Finding:
 
 
 def activation_measures(
-    unit_input: Tensor, branch: Tensor, total: Tensor, *, activation: str | None, preserves_dimension: bool
+    unit_input: Tensor,
+    branch: Tensor,
+    total: Tensor,
+    *,
+    activation: Activation | str | None,
+    preserves_dimension: bool,
 ) -> dict[str, Finding]:
     """Measure what one forward pass tells.
 
@@ -201,12 +182,14 @@ def activation_measures(
         unit_input: (1, *shape) x.
         branch: (1, *shape) F(x).
         total: (1, *shape) the sum g(x) = s(x) + F(x).
-        activation: the activation after the addition, e.g. `"relu"`.
+        activation: what is known of the activation after the addition; a name alone, e.g. `"relu"`, stands for torch's
+            own defaults; None where there is none.
         preserves_dimension: whether x and F(x) have the same shape and the shortcut is the identity.
 
     Returns:
-        `residual_ratio` ‖F(x)‖/‖x‖; `clipped_fraction`, the share of coordinates of g(x) that the ReLU sets to a
-        constant; `clipped_depth`, how far the most clipped one lies below zero relative to max |g|.
+        `residual_ratio` ‖F(x)‖/‖x‖; `clipped_fraction`, the share of coordinates of g(x) in an interval that the
+        activation sets to a constant; `clipped_depth`, how deep in it the most clipped one lies, from its nearest end
+        (for a ReLU: how far below zero), relative to max |g|.
     """
     dtype = str(total.dtype).removeprefix("torch.")
     found: dict[str, Finding] = {}
@@ -221,18 +204,22 @@ def activation_measures(
         found["residual_ratio"] = Finding.missing(Status.ERROR, "the branch gives NaN or infinity")
     else:
         found["residual_ratio"] = Finding(float(torch.linalg.vector_norm(branch)) / size, dtype=dtype)
-    if activation not in ("relu", "relu6"):
-        reason = "no ReLU follows the addition" if activation is None else f"{activation} clips no coordinate"
+    record = as_record(activation)
+    if record is None or not record.constants:
+        reason = "no ReLU follows the addition" if record is None else f"{record.name} clips no coordinate"
+        if record is not None and record.constants is None:
+            reason = f"whether {record.name} clips coordinates is not known"
         return found | dict.fromkeys(("clipped_fraction", "clipped_depth"), _not_applicable(reason))
     if not bool(torch.isfinite(total).all()):
         lost = Finding.missing(Status.ERROR, "the sum holds NaN or infinity")
         return found | {"clipped_fraction": lost, "clipped_depth": lost}
-    clipped = total <= 0
-    if activation == "relu6":
-        clipped |= total >= 6
+    clipped, deepest = torch.zeros_like(total, dtype=torch.bool), 0.0
+    for low, high, _ in record.constants:
+        clipped |= (total >= low) & (total <= high)
+        deepest = max(deepest, float(torch.minimum(total - low, high - total).max()))
     found["clipped_fraction"] = Finding(float(clipped.double().mean()), dtype=dtype)
     scale = float(total.abs().max())
-    depth = max(-float(total.min()), 0.0) / scale if scale > 0 else 0.0
+    depth = deepest / scale if scale > 0 else 0.0
     found["clipped_depth"] = Finding(depth, dtype=dtype)
     return found
 

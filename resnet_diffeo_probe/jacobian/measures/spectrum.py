@@ -1,6 +1,7 @@
 """Extreme singular values of J and the real eigenvalues of J_F at the left, from products and solves.
 
-ARPACK (scipy) does the iterations; every value comes with an error from its residual.
+ARPACK (scipy) does the iterations; a singular value comes with an error from its residual. Each is an estimate: the
+largest from below, the smallest from above. A lower bound of the smallest is a matter of certificates.
 """
 
 from __future__ import annotations
@@ -18,12 +19,15 @@ from torch import Tensor
 from resnet_diffeo_probe.finding import Evidence, Finding, Status
 from resnet_diffeo_probe.jacobian.linearized.factorization import JacobianFactorization
 from resnet_diffeo_probe.jacobian.linearized.linearize import Linearization
+from resnet_diffeo_probe.jacobian.measures.site import Site
 
 __all__ = [
     "LeftmostEigenvalues",
+    "eigenvalue_measures",
     "largest_singular_value",
     "leftmost_by_products",
     "leftmost_real_eigenvalues",
+    "singular_value_measures",
     "smallest_singular_value",
 ]
 
@@ -38,6 +42,49 @@ _ENOUGH = 24
 _TOLERANCE = 1e-10
 
 
+def singular_value_measures(site: Site) -> dict[str, Finding]:
+    """Return those of `sigma_min` and `sigma_max` that are wanted.
+
+    Args:
+        site: the unit at an input; for `sigma_min` with its determinant.
+    """
+    found = {}
+    if "sigma_min" in site.wanted:
+        found["sigma_min"] = _smallest(site)
+    if "sigma_max" in site.wanted:
+        found["sigma_max"] = largest_singular_value(site.lin, seed=site.seed)
+    return found
+
+
+def eigenvalue_measures(site: Site) -> dict[str, Finding]:
+    """Return `leftmost_real_eigenvalue`, `critical_step` and `real_eigenvalues_below_minus_one`.
+
+    Args:
+        site: the unit at an input.
+    """
+    found = leftmost_real_eigenvalues(site.lin, counts=site.counts, seed=site.seed)
+    return {
+        "leftmost_real_eigenvalue": found.leftmost,
+        "critical_step": found.critical_step,
+        "real_eigenvalues_below_minus_one": found.below_minus_one,
+    }
+
+
+def _smallest(site: Site) -> Finding:
+    det = site.determinant
+    if det is None:
+        return Finding.missing(Status.NOT_RUN, site.too_large or "nothing was eliminated")
+    if det.factorization is not None and not site.kept:
+        needed = site.lin.factor_bytes() / 2**30
+        reason = f"solves need kept factors, {needed:.1f} GiB, which is more than is allowed"
+        return Finding.missing(Status.NOT_RUN, reason)
+    if det.sign.status is Status.SINGULAR:
+        return Finding(0.0, status=Status.SINGULAR, reason=det.sign.reason)
+    if det.sign.status is Status.ERROR:
+        return det.sign
+    return smallest_singular_value(site.lin, det.factorization, seed=site.seed)
+
+
 def largest_singular_value(lin: Linearization, *, seed: int = 0) -> Finding:
     """Return the largest singular value of J, with the error that its residual proves.
 
@@ -46,7 +93,7 @@ def largest_singular_value(lin: Linearization, *, seed: int = 0) -> Finding:
         seed: of the start vector.
     """
     if lin.dimension <= _DENSE_SINGULAR:
-        return Finding(float(lin.singular_values[0]), dtype="float64")
+        return Finding(float(lin.singular_values[0]), dtype=_dtype(lin))
     return _extreme(lin, lambda v: lin.apply_transpose(lin.apply(v)), invert=False, seed=seed)
 
 
@@ -61,7 +108,7 @@ def smallest_singular_value(
         seed: of the start vector.
     """
     if lin.dimension <= _DENSE_SINGULAR:
-        return Finding(float(lin.singular_values[-1]), dtype="float64")
+        return Finding(float(lin.singular_values[-1]), dtype=_dtype(lin))
     if factorization is None:
         reason = "a pivot of J came out as zero, so there are no solves with it: it is near 0, or 0 itself"
         return Finding.missing(Status.UNDETERMINED, reason)
@@ -91,7 +138,7 @@ def _extreme(lin: Linearization, gram: Callable[[Tensor], Tensor], *, invert: bo
     value = theta**-0.5 if invert else theta**0.5
     # d√θ = dθ / 2√θ and d(1/√θ) = dθ / 2θ^{3/2}
     error = residual / (2 * theta**1.5) if invert else residual / (2 * theta**0.5)
-    return Finding(value, Evidence.ESTIMATED, error=error, dtype="float64", seed=seed)
+    return Finding(value, Evidence.ESTIMATED, error=error, dtype=_dtype(lin), seed=seed)
 
 
 @dataclass(frozen=True)
@@ -126,13 +173,22 @@ def leftmost_real_eigenvalues(
     """
     order = lin.reduced.order if lin.rank == 0 else lin.dimension
     if order == 0:
-        return _from_real(np.zeros(0), complete_below=math.inf, error=0.0, exact=True, seed=seed)
+        return _from_real(np.zeros(0), complete_below=math.inf, exact=True, seed=seed, dtype=_dtype(lin))
     apply = _reduced_product(lin) if lin.rank == 0 else _branch_product(lin)
-    return leftmost_by_products(apply, order, counts=counts, seed=seed)
+    resolution = 0.0 if lin.rank == 0 else 2.0**10 * torch.finfo(lin.x.dtype).eps
+    return leftmost_by_products(
+        apply, order, counts=counts, seed=seed, dtype=_dtype(lin), resolution=resolution
+    )
 
 
 def leftmost_by_products(
-    apply: Callable[[Vector], Vector], order: int, *, counts: bool = True, seed: int = 0
+    apply: Callable[[Vector], Vector],
+    order: int,
+    *,
+    counts: bool = True,
+    seed: int = 0,
+    dtype: str = "float64",
+    resolution: float = 2.0**-42,
 ) -> LeftmostEigenvalues:
     """Find the same of any matrix, by its products with vectors.
 
@@ -141,36 +197,40 @@ def leftmost_by_products(
         order: of the matrix, at least 1.
         counts: as above.
         seed: of the start vector.
+        dtype: in which the products are computed.
+        resolution: products smaller than this, relative to the vector, may come out as zero; as it is, those that are
+            the difference of J v and v in float64.
     """
     if order <= _DENSE_EIGEN:
         matrix = np.column_stack([apply(column) for column in np.eye(order)])
         values = np.linalg.eigvals(matrix)
         return _from_real(
-            values[values.imag == 0].real, complete_below=math.inf, error=0.0, exact=True, seed=seed
+            values[values.imag == 0].real, complete_below=math.inf, exact=True, seed=seed, dtype=dtype
         )
     operator = sparse.LinearOperator((order, order), matvec=apply, dtype=np.float64)
     start = np.random.default_rng(seed).standard_normal(order)
-    image = apply(start)
-    if not image.any():
-        # a matrix that takes a random vector to exactly zero has every row zero, or below the smallest number
-        return _from_real(np.zeros(0), complete_below=math.inf, error=0.0, exact=False, seed=seed)
+    if not apply(start).any():
+        # where a random vector comes out as exactly zero, so does every one
+        below = -order * resolution
+        return _from_real(np.zeros(0), complete_below=below, exact=False, seed=seed, dtype=dtype)
     found = None
     for k in (k for k in _ATTEMPTS if k < order - 1):
         try:
-            values, vectors = sparse.eigs(
-                operator, k=k, which="SR", v0=start, ncv=min(order, 2 * k + 30), tol=_TOLERANCE, maxiter=60
+            values = sparse.eigs(
+                operator,
+                k=k,
+                which="SR",
+                v0=start,
+                ncv=min(order, 2 * k + 30),
+                tol=_TOLERANCE,
+                maxiter=60,
+                return_eigenvectors=False,
             )
         except sparse.ArpackError:  # no convergence, or a start that the iterations end at
             break
         real = values.imag == 0
         reach = float(values.real.max())
-        errors = [
-            float(np.linalg.norm(apply(v) - value * v))
-            for value, v in zip(values.real[real], vectors.real[:, real].T, strict=True)
-        ]
-        found = _from_real(
-            values.real[real], complete_below=reach, error=max(errors, default=0.0), exact=False, seed=seed
-        )
+        found = _from_real(values.real[real], complete_below=reach, exact=False, seed=seed, dtype=dtype)
         counted = found.below_minus_one.value is not None
         known = found.leftmost.status is not Status.NOT_CONVERGED
         # where no real one is below −1 either, the critical step is above one, and how far is seldom found by more
@@ -211,11 +271,15 @@ def _reduced_product(lin: Linearization) -> Callable[[Vector], Vector]:
 
 
 def _from_real(
-    real: Vector, *, complete_below: float, error: float, exact: bool, seed: int
+    real: Vector, *, complete_below: float, exact: bool, seed: int, dtype: str
 ) -> LeftmostEigenvalues:
-    """Turn the real eigenvalues at the left, all of those below `complete_below`, into findings."""
+    """Turn the real eigenvalues at the left, all of those below `complete_below`, into findings.
+
+    They have no error: J_F is not normal, and neither a residual nor the backward error of a direct method bounds how
+    far an eigenvalue of such a matrix is off.
+    """
     evidence = Evidence.EXACT if exact else Evidence.ESTIMATED
-    about = {"evidence": evidence, "dtype": "float64", "seed": None if exact else seed}
+    about = {"evidence": evidence, "dtype": dtype, "seed": None if exact else seed}
     negative = real[real < 0]
     if complete_below > -1:
         count = Finding(int((real < -1).sum()), **about)  # type: ignore[arg-type]
@@ -226,8 +290,8 @@ def _from_real(
     if negative.size:
         leftmost = float(negative.min())
         return LeftmostEigenvalues(
-            Finding(leftmost, error=error, **about),  # type: ignore[arg-type]
-            Finding(-1 / leftmost, error=error / leftmost**2, **about),  # type: ignore[arg-type]
+            Finding(leftmost, **about),  # type: ignore[arg-type]
+            Finding(-1 / leftmost, **about),  # type: ignore[arg-type]
             count,
         )
     if complete_below >= 0 or exact:
@@ -241,6 +305,10 @@ def _from_real(
     bound = f"every real eigenvalue is above {complete_below:.4g}, so the critical step is above {step:.4g}"
     lost = Finding.missing(Status.NOT_CONVERGED, bound)
     return LeftmostEigenvalues(lost, lost, count)
+
+
+def _dtype(lin: Linearization) -> str:
+    return str(lin.x.dtype).removeprefix("torch.")
 
 
 def _numpy(t: Tensor) -> Vector:

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from resnet_diffeo_probe.measures.registry import MEASURES
 from resnet_diffeo_probe.references.catalogue import unit_distribution
 from resnet_diffeo_probe.report.figures import svg
 
@@ -16,14 +17,12 @@ __all__ = ["Band", "bands_for", "draw_bands", "words"]
 
 # (d) is the network nearest to a flow, (a) the one that nothing kept from folding
 _NETWORKS = ("d", "a")
-# the references call these by other names
-_NAMES = {
-    "negative_share": "negative_share",
-    "logabsdet_per_dimension": "logabsdet_per_dimension",
-    "sigma_min": "sigma_min",
-    "critical_step": "inverse_critical_step",
-    "residual_ratio": "residual_ratio",
-    "inverse_error_euler": "inverse_consistency",
+# what a chart shows, by the chart's key
+_REFERENCES = {
+    chart.key: measure.reference
+    for measure in MEASURES
+    if measure.reference is not None
+    for chart in measure.charts
 }
 _LOOKS: dict[str, dict[str, Any]] = {
     "d": {"color": svg.GREY, "linestyle": "solid", "alpha": 0.30},
@@ -43,14 +42,15 @@ class Band:
 
 def bands_for(key: str) -> tuple[Band, ...]:
     """Return the bands of a quantity, none where the references have no such quantity."""
-    if key not in _NAMES:
+    reference = _REFERENCES.get(key)
+    if reference is None:
         return ()
     bands = []
     for network in _NETWORKS:
         low, median, high = map(
-            float, np.quantile(unit_distribution(network, _NAMES[key]), (0.05, 0.5, 0.95))
+            float, np.quantile(unit_distribution(network, reference.key), (0.05, 0.5, 0.95))
         )
-        if key == "critical_step":
+        if reference.inverted:
             low, median, high = (1 / value if value > 0 else math.inf for value in (high, median, low))
         bands.append(Band(network, low, median, high))
     return tuple(bands)

@@ -38,7 +38,7 @@ def draw_place(key: str, values: Mapping[str, float]) -> Markup:
     }
     drawn = [clamped(value) for value in values.values()]
     # the quantities that the comparison takes on a logarithmic scale are drawn on one
-    log = bool(QUANTITIES[key].scale(np.array([10.0]))[0] == 1.0)
+    log = QUANTITIES[key].log
     with mpl.rc_context(svg.STYLE):
         figure = Figure(figsize=(5.0, 2.15))
         axes = figure.add_axes((0.135, 0.15, 0.835, 0.82))

@@ -8,10 +8,13 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
+from resnet_diffeo_probe.measures.record.depth_chart import DepthChart
+from resnet_diffeo_probe.measures.record.measure import Measure
+from resnet_diffeo_probe.measures.registry import CHARTS, MEASURES
 from resnet_diffeo_probe.report.figures.bands import Band, bands_for, words
 from resnet_diffeo_probe.report.figures.panel import Column, Panel, draw_panel, has_dashes
 from resnet_diffeo_probe.report.text.escaping import label, number, percent, plural, visible
-from resnet_diffeo_probe.report.text.quantities import DENSITY, INVERSE
+from resnet_diffeo_probe.report.text.quantities import DENSITY
 from resnet_diffeo_probe.report.text.summary import value_of
 from resnet_diffeo_probe.report.text.units import Unit
 
@@ -32,82 +35,6 @@ class Chart:
     is_condensed: bool
 
 
-@dataclass(frozen=True, slots=True)
-class _Plan:
-    key: str
-    title: Markup
-    criterion: str
-    caption: str
-    panel: Panel
-
-
-_PLANS = (
-    _Plan(
-        DENSITY,
-        Markup("log|det <i>J</i>|/<i>n</i> with the sign above"),
-        "logabsdet",
-        "Line: 0, volume kept. Row above: + all positive, − all negative, ± both, 0 singular, ? unsure.",
-        Panel(line=0.0, by_sign=True, signs=True),
-    ),
-    _Plan(
-        "negative_share",
-        Markup("Share of negative signs"),
-        "sign",
-        "Of the inputs that were run. Strictly between 0 and 100\u00a0%: the unit has both signs.",
-        Panel(limits=(0.0, 1.0), percent=True, bars=True),
-    ),
-    _Plan(
-        "sigma_min",
-        Markup("Smallest singular value σ<sub>min</sub>"),
-        "sigma_min",
-        "Logarithmic. ▼: 0, or below 10⁻¹⁰⁰.",
-        Panel(log=True),
-    ),
-    _Plan(
-        "critical_step",
-        Markup("Critical step <i>h</i>*"),
-        "critical_step",
-        "Logarithmic. Line: 1, the step of the unit. ▲: infinite, no negative real eigenvalue.",
-        Panel(log=True, line=1.0),
-    ),
-    _Plan(
-        "residual_ratio",
-        Markup("Residual ratio ‖<i>F</i>‖/‖<i>x</i>‖"),
-        "residual_ratio",
-        "Line: 1, the residual as large as what it is added to.",
-        Panel(line=1.0, floor=0.0),
-    ),
-    _Plan(
-        "clipped_fraction",
-        Markup("Clipped share"),
-        "clipped_fraction",
-        "Coordinates of x + F(x) that the activation after the addition sets to 0.",
-        Panel(limits=(0.0, 1.0), percent=True),
-    ),
-    _Plan(
-        "inverse_error_euler",
-        Markup("Inverse error of a backward Euler step"),
-        "inverse_error",
-        "‖y − F(y) − x‖/‖x‖, logarithmic: the paper’s inverse.",
-        Panel(log=True),
-    ),
-    _Plan(
-        "inverse_error_fixed_point",
-        Markup("Inverse error of the fixed point"),
-        "inverse_error",
-        "Logarithmic; values and medians of the runs that converged. ▲: a run did not.",
-        Panel(log=True),
-    ),
-    _Plan(
-        "inverse_error_exact",
-        Markup("Inverse error of the exact inverse"),
-        "inverse_error",
-        "Logarithmic; values and medians of the runs that converged. ▲: a run did not.",
-        Panel(log=True),
-    ),
-)
-
-
 def depth_charts(units: Sequence[Unit], *, references: bool = False) -> list[Chart]:
     """Return the charts of the quantities that were measured, in the order of the report.
 
@@ -116,33 +43,50 @@ def depth_charts(units: Sequence[Unit], *, references: bool = False) -> list[Cha
         references: draw where the units of spiral networks lie, for the quantities that compare.
     """
     charts = []
-    for plan in _PLANS:
+    for plan in CHARTS:
+        panel = _PANELS[plan.key]
         columns = [_column(unit, plan) for unit in units]
         # runs that all diverged are a picture of marks, not a gap
         if not any(column.values or column.diverged for column in columns):
             continue
         bands = bands_for(plan.key) if references else ()
         alt = _alt(plan, units, columns, bands)
-        svg = draw_panel(plan.panel, columns, prefix=f"depth-{plan.key}", alt=alt, bands=bands)
-        condensed = not plan.panel.bars and not has_dashes(columns)
+        svg = draw_panel(panel, columns, prefix=f"depth-{plan.key}", alt=alt, bands=bands)
+        condensed = not plan.bars and not has_dashes(columns)
         chart = Chart(plan.key, plan.title, svg, plan.caption, plan.criterion, bool(bands), condensed)
         charts.append(chart)
     return charts
 
 
-def _column(unit: Unit, plan: _Plan) -> Column:
+def _panel(measure: Measure, plan: DepthChart) -> Panel:
+    return Panel(
+        log=measure.log,
+        line=measure.line if plan.has_line else None,
+        limits=plan.limits,
+        floor=plan.floor,
+        percent=plan.percent,
+        bars=plan.bars,
+        by_sign=plan.signed,
+        signs=plan.signed,
+    )
+
+
+_PANELS = {plan.key: _panel(measure, plan) for measure in MEASURES for plan in measure.charts}
+
+
+def _column(unit: Unit, plan: DepthChart) -> Column:
     summary = unit.summary(plan.key)
     values, median = summary.values, summary.median
     if plan.key == "negative_share":
         median = unit.negative_share
         values = () if median is None else (median,)
-    diverged = plan.key in INVERSE and any(status == "not_converged" for status, _ in summary.statuses)
+    diverged = plan.diverges and any(status == "not_converged" for status, _ in summary.statuses)
     return Column(
         label=label(unit.name),
         values=values,
         median=median,
-        signs=_signs(unit) if plan.panel.by_sign else (),
-        glyph=unit.sign_glyph if plan.panel.signs else "",
+        signs=_signs(unit) if plan.signed else (),
+        glyph=unit.sign_glyph if plan.signed else "",
         absent=_absence(unit, diverged=diverged) if not values else "",
         diverged=diverged,
     )
@@ -162,8 +106,8 @@ def _signs(unit: Unit) -> tuple[int, ...]:
     return tuple(int(signs[key]["value"] or 0) if key in signs else 0 for key in kept)
 
 
-def _alt(plan: _Plan, units: Sequence[Unit], columns: Sequence[Column], bands: Sequence[Band]) -> str:
-    write = percent if plan.panel.percent else number
+def _alt(plan: DepthChart, units: Sequence[Unit], columns: Sequence[Column], bands: Sequence[Band]) -> str:
+    write = percent if plan.percent else number
     parts = []
     for unit, column in zip(units, columns, strict=True):
         name = visible(unit.name)
@@ -177,7 +121,7 @@ def _alt(plan: _Plan, units: Sequence[Unit], columns: Sequence[Column], bands: S
         text += f", {infinite} infinite" if infinite else ""
         parts.append(f"{text}, not all converged" if column.diverged else text)
     title = plan.title.striptags()
-    kind = "value" if plan.panel.bars else "median [least, greatest]"
+    kind = "value" if plan.bars else "median [least, greatest]"
     return (
         f"{title}, {kind} for each of {plural(len(units), 'unit')}: {'; '.join(parts)}.{words(bands, write)}"
     )

@@ -8,6 +8,7 @@ from typing import Any
 
 from markupsafe import Markup
 
+from resnet_diffeo_probe.measures.registry import MEASURES, METHODS
 from resnet_diffeo_probe.report.text.escaping import count, plural
 from resnet_diffeo_probe.report.text.prose import (
     Cite,
@@ -20,7 +21,6 @@ from resnet_diffeo_probe.report.text.prose import (
     to_latex,
     to_markdown,
 )
-from resnet_diffeo_probe.report.text.quantities import INVERSE
 from resnet_diffeo_probe.report.text.works import Work
 
 __all__ = ["Methods", "methods_for"]
@@ -34,6 +34,18 @@ CAPTUM, CONDUCTANCE = Cite("kokhlikyan2020captum"), Cite("dhamdhere2019conductan
 LANCZOS = Cite("ubaru2017lanczos")
 AXIOMATIC = Cite("sundararajan2017axiomatic")
 SUM, BRANCH, JACOBIAN = Formula("sum"), Formula("branch"), Formula("jacobian")
+# what the sentences of measures may name
+_PIECES: dict[str, Piece] = {
+    "arpack": ARPACK,
+    "branch": BRANCH,
+    "iresnet": IRESNET,
+    "jacobian": JACOBIAN,
+    "lambda": Formula("lambda"),
+    "lanczos": LANCZOS,
+    "matrix": MATRIX,
+    "step": Formula("step"),
+}
+_FOUND_BY = {method.key: {m.key for m in MEASURES if m.method is method} for method in METHODS}
 
 Result = Mapping[str, Any]
 
@@ -58,7 +70,7 @@ def methods_for(result: Result) -> Methods:
     ran = {row["quantity"] for row in result["measurements"] if row["status"] not in _DID_NOT_RUN}
     paragraphs = [
         [*_subject(result), *_determinant(result, ran)],
-        _spectrum(result, ran),
+        _sentences("spectrum", result, ran),
         _estimates(result, ran),
         _conclusions(result),
         _further(result),
@@ -131,40 +143,14 @@ def _has_error_bounds(result: Result) -> bool:
     )
 
 
-def _spectrum(result: Result, ran: set[str]) -> list[Piece]:
+def _sentences(paragraph: str, result: Result, ran: set[str]) -> list[Piece]:
+    """Return what the records of the measures that were run say."""
     text: list[Piece] = []
-    if singular := ran & {"sigma_min", "sigma_max"}:
-        if _iterated(result, singular):
-            text += compose(
-                "Extreme singular values of {jacobian} were computed by Lanczos iterations {arpack}, the smallest "
-                "with solves from the same factorisation. ",
-                jacobian=JACOBIAN,
-                arpack=ARPACK,
-            )
-        else:
-            text += compose(
-                "Extreme singular values were taken from a full decomposition of {jacobian} {matrix}. ",
-                jacobian=JACOBIAN,
-                matrix=MATRIX,
-            )
-    if eigen := ran & {"critical_step", "leftmost_real_eigenvalue"}:
-        how = (
-            compose("by implicitly restarted Arnoldi iterations {arpack}", arpack=ARPACK)
-            if _iterated(result, eigen)
-            else compose("from all eigenvalues {matrix}", matrix=MATRIX)
-        )
-        text += compose(
-            "The critical step is {step} with {lambda} the leftmost real eigenvalue of the Jacobian of {branch}, "
-            "{how}. ",
-            step=Formula("step"),
-            branch=BRANCH,
-            how=how,
-            **{"lambda": Formula("lambda")},
-        )
-    if ran & set(INVERSE):
-        text += compose(
-            "Inverses were computed iteratively {iresnet} and compared with the input. ", iresnet=IRESNET
-        )
+    for method in METHODS:
+        found = ran & _FOUND_BY[method.key]
+        if found and method.paragraph == paragraph:
+            iterated = method.iterated if _iterated(result, found) else None
+            text += compose(iterated or method.direct, **_PIECES)
     return text
 
 
@@ -182,17 +168,7 @@ def _estimates(result: Result, ran: set[str]) -> list[Piece]:
             det=Formula("det"),
             lanczos=LANCZOS,
         )
-    if ran & {"rectangular_half_logdet", "rectangular_sigma_max"}:
-        text += compose(
-            "Of units that change the dimension, the rectangular Jacobian was measured{how}. ",
-            how=compose(", large ones by Lanczos iterations with intervals {lanczos}", lanczos=LANCZOS)
-            if _iterated(result, {"rectangular_sigma_max"})
-            else " whole",
-        )
-    if "logabsdet_power_series" in ran:
-        text += compose(
-            "The power series of {iresnet} was evaluated for comparison where it converges. ", iresnet=IRESNET
-        )
+    text += _sentences("estimates", result, ran)
     if (result.get("pullback") or {}).get("depths"):
         text.append(
             "At the first input, tangent vectors at the pixels were pushed through the network, and the Jacobian of "

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from resnet_diffeo_probe.analysis.result.step_names import sections_in_order
 from resnet_diffeo_probe.references import CALIBRATION_NOTE
 from resnet_diffeo_probe.report.sections.attribution import Attribution, attribution_of
 from resnet_diffeo_probe.report.sections.criteria import Criterion, criteria_for
@@ -24,14 +25,19 @@ from resnet_diffeo_probe.report.sections.pullback import Pullback, pullback_of
 from resnet_diffeo_probe.report.sections.refinement import Refinement, refinement_of
 from resnet_diffeo_probe.report.sections.table import csv_of
 from resnet_diffeo_probe.report.text.escaping import plural, visible
-from resnet_diffeo_probe.report.text.quantities import DENSITY, INVERSE, Quantity, quantity
+from resnet_diffeo_probe.report.text.quantities import Quantity, table_columns
 from resnet_diffeo_probe.report.text.states import MAPS, STATES, State
 from resnet_diffeo_probe.report.text.units import Unit, Verdict, network_verdicts, units_of, worst
 
-__all__ = ["Page", "page_of"]
+__all__ = ["SECTIONS", "Page", "page_of"]
 
-#: The quantities of the unit table, each a column where the result has it.
-_COLUMNS = (DENSITY, "sigma_min", "critical_step", "residual_ratio", "clipped_fraction")
+#: The ids of the sections of the page, in order: those of the steps after the measuring stand among the others.
+SECTIONS = sections_in_order(
+    ("verdict", "overview", "units", "depth", "details", "criteria", "methods", "provenance")
+)
+# Templates that are called otherwise than the section that they make.
+_TEMPLATES = {"units": "unit_table.html.j2", "where": "spatial.html.j2"}
+
 #: Cells in all tables of inputs together, 20 to 30 bytes each (`benchmarks/report_size.py`): within 2 MB.
 _MOST_CELLS = 60_000
 #: Files that were no inputs: as many are named with their reasons.
@@ -43,6 +49,7 @@ class Page:
     """Everything that the templates print; they decide nothing but layout."""
 
     result: Mapping[str, Any]
+    sections: list[str]
     title: str
     units: list[Unit]
     analysed: int
@@ -76,6 +83,7 @@ def page_of(result: Mapping[str, Any]) -> Page:
     most_inputs = max(10, _MOST_CELLS // max(1, sum(len(unit.rows) for unit in units)))
     return Page(
         result=result,
+        sections=[_TEMPLATES.get(section, f"{section}.html.j2") for section in SECTIONS],
         title=visible(result["model"]["file"]),
         units=units,
         analysed=sum(unit.record["status"] in ("complete", "partial") for unit in units),
@@ -84,8 +92,8 @@ def page_of(result: Mapping[str, Any]) -> Page:
         verdicts=[(verdict, basis_of(verdict)) for verdict in network_verdicts(result)],
         tallies=_tallies(units),
         states=list(STATES.values()),
-        columns=_columns(measured),
-        limits=limits_of(result, units, [column.key for column in _columns(measured)]),
+        columns=table_columns(measured),
+        limits=limits_of(result, units, [column.key for column in table_columns(measured)]),
         charts=depth_charts(units, references=bool(result.get("references"))),
         pullback=pullback_of(result, units),
         proofs=proofs_of(result, units),
@@ -103,12 +111,6 @@ def page_of(result: Mapping[str, Any]) -> Page:
         csv="data:text/csv;charset=utf-8;base64," + base64.b64encode(csv_of(units).encode()).decode(),
         provenance=_provenance(result),
     )
-
-
-def _columns(measured: set[str]) -> list[Quantity]:
-    """Return the quantities of the unit table; of the inverse errors the most telling one."""
-    keys = [key for key in _COLUMNS if key in measured or (key == DENSITY and "logabsdet" in measured)]
-    return [quantity(key) for key in (*keys, *[key for key in INVERSE if key in measured][:1])]
 
 
 def _incomplete(units: list[Unit], left_out: Sequence[str]) -> str | None:

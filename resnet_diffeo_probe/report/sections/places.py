@@ -22,14 +22,6 @@ NETWORKS = {
     "c": "shared weights, inverse consistency asked for at the data",
     "d": "shared weights, inverse consistency asked for everywhere: nearest to a flow",
 }
-SYMBOLS = {
-    "negative_share": Markup("share det <i>J</i> &lt; 0"),
-    "logabsdet_per_dimension": Markup("log|det <i>J</i>|/<i>n</i>"),
-    "sigma_min": Markup("σ<sub>min</sub>"),
-    "inverse_critical_step": Markup("1/<i>h</i>*"),
-    "residual_ratio": Markup("‖<i>F</i>‖/‖<i>x</i>‖"),
-    "inverse_consistency": Markup("inverse error, Euler"),
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,12 +70,15 @@ def places_of(result: Mapping[str, Any], units: Sequence[Unit]) -> Places | None
     keys = known + sorted(present - set(known))
     figures = [
         (
-            SYMBOLS[key],
+            QUANTITIES[key].symbol,
             draw_place(key, {p.unit.name: p.summaries[key] for p in places if key in p.summaries}),
             QUANTITIES[key].meaning.replace("||", "‖").replace(" - ", " − "),
         )
         for key in known
     ]
-    symbols = [(key, SYMBOLS.get(key) or Markup.escape(key.replace("_", " "))) for key in keys]
+    symbols = [
+        (key, QUANTITIES[key].symbol if key in QUANTITIES else Markup.escape(key.replace("_", " ")))
+        for key in keys
+    ]
     spirals = spirals_of(NETWORKS, [(place.unit, place.nearest) for place in places])
     return Places(places, list(NETWORKS.items()), symbols, figures, spirals)

@@ -7,25 +7,15 @@ import io
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from resnet_diffeo_probe.measures.record.measure import Shown
 from resnet_diffeo_probe.report.text.escaping import visible
-from resnet_diffeo_probe.report.text.quantities import DENSITY
+from resnet_diffeo_probe.report.text.quantities import shown_in
 from resnet_diffeo_probe.report.text.units import Unit, units_of
 
 __all__ = ["csv_of", "units_csv"]
 
 _COUNTS = ("positive", "negative", "zero", "undetermined", "not_run")
-_MEDIANS = (
-    DENSITY,
-    "sigma_min",
-    "sigma_max",
-    "critical_step",
-    "residual_ratio",
-    "clipped_fraction",
-    "inverse_error",
-    "inverse_error_euler",
-    "inverse_error_fixed_point",
-    "inverse_error_exact",
-)
+_MEDIANS = shown_in(Shown.CSV)
 _COLUMNS = (
     "index",
     "name",

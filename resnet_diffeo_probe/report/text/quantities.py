@@ -1,20 +1,18 @@
-"""What is known about each measured quantity: its name, its symbol, how its numbers are written."""
+"""How the numbers of each measured quantity are written, and which of them a table shows."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
 from markupsafe import Markup
 
+from resnet_diffeo_probe.measures.determinant import DENSITY
+from resnet_diffeo_probe.measures.record.measure import Measure, Shown
+from resnet_diffeo_probe.measures.registry import SHOWN
 from resnet_diffeo_probe.report.text.escaping import MINUS, number, percent
 
-__all__ = ["DENSITY", "INVERSE", "QUANTITIES", "Quantity", "in_order", "quantity"]
-
-#: log|det| divided by the dimension: the one quantity that the report derives from a stored one.
-DENSITY = "logabsdet_per_dimension"
-#: Errors of the inverse, the most telling first: of these a table shows the first that was measured.
-INVERSE = ("inverse_error_exact", "inverse_error_euler", "inverse_error_fixed_point", "inverse_error")
+__all__ = ["DENSITY", "QUANTITIES", "Quantity", "in_order", "quantity", "shown_in", "table_columns"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,68 +47,10 @@ class Quantity:
         return f"[{self.write(low, digits)}, {self.write(high, digits)}]"
 
 
-_KNOWN = (
-    Quantity("sign", Markup("sign det <i>J</i>"), "sign of the determinant", "sign"),
-    Quantity("logabsdet", Markup("log|det <i>J</i>|"), "log of the absolute determinant"),
-    Quantity(DENSITY, Markup("log|det <i>J</i>|/<i>n</i>"), "log of the absolute determinant, per dimension"),
-    Quantity(
-        "logabsdet_power_series",
-        Markup("log|det <i>J</i>|, series"),
-        "log of the absolute determinant by the power series of residual flows, for comparison",
-    ),
-    Quantity("sigma_min", Markup("σ<sub>min</sub>"), "smallest singular value of J"),
-    Quantity("sigma_max", Markup("σ<sub>max</sub>"), "largest singular value of J"),
-    Quantity("condition", Markup("cond <i>J</i>"), "condition number of J"),
-    Quantity("critical_step", Markup("<i>h</i>*"), "critical step"),
-    Quantity("leftmost_real_eigenvalue", Markup("λ<sub>left</sub>"), "leftmost real eigenvalue of J_F"),
-    Quantity("real_eigenvalues_below_minus_one", Markup("#λ &lt; −1"), "real eigenvalues of J_F below −1"),
-    Quantity("rectangular_rank", Markup("rank <i>J</i>"), "rank of the rectangular Jacobian"),
-    Quantity(
-        "rectangular_half_logdet",
-        Markup("½ log det <i>JJ</i>ᵀ"),
-        "half the log-determinant of the smaller of JJᵀ and JᵀJ of the rectangular Jacobian",
-    ),
-    Quantity(
-        "rectangular_sigma_min",
-        Markup("σ<sub>min</sub>, rect."),
-        "smallest of the min(m, n) singular values of the rectangular Jacobian",
-    ),
-    Quantity(
-        "rectangular_sigma_max",
-        Markup("σ<sub>max</sub>, rect."),
-        "largest singular value of the rectangular Jacobian",
-    ),
-    Quantity("residual_ratio", Markup("‖<i>F</i>‖/‖<i>x</i>‖"), "residual ratio"),
-    Quantity("clipped_fraction", Markup("clipped"), "share of coordinates clipped to zero", "share"),
-    Quantity(
-        "clipped_depth", Markup("clip depth"), "depth of the most clipped coordinate, relative to max |g|"
-    ),
-    Quantity("sign_margin", Markup("margin"), "bound on ‖I − J⁻¹·J‖; the sign is certain below 1"),
-    Quantity("inverse_error", Markup("inverse error"), "relative error of the inverse"),
-    Quantity(
-        "inverse_error_euler",
-        Markup("inv. error, Euler"),
-        "relative error of the backward Euler step y − F(y)",
-    ),
-    Quantity(
-        "inverse_error_fixed_point",
-        Markup("inv. error, fixed point"),
-        "relative error of the fixed point of y − F",
-    ),
-    Quantity("inverse_error_exact", Markup("inv. error, exact"), "relative error of the exact inverse"),
-    Quantity(
-        "certified_radius_l2",
-        Markup("radius <i>L</i><sub>2</sub>"),
-        "certified radius of injectivity, Euclidean",
-    ),
-    Quantity(
-        "certified_radius_linf",
-        Markup("radius <i>L</i><sub>∞</sub>"),
-        "certified radius of injectivity, largest coordinate",
-    ),
-)
-
-QUANTITIES: dict[str, Quantity] = {known.key: known for known in _KNOWN}
+#: By key, in the order of tables.
+QUANTITIES: dict[str, Quantity] = {
+    measure.key: Quantity(measure.key, measure.symbol, measure.words, measure.unit) for measure in SHOWN
+}
 
 
 def quantity(key: str) -> Quantity:
@@ -123,3 +63,27 @@ def in_order(keys: Iterable[str]) -> list[Quantity]:
     """Return quantities in the order of the table above, then the unknown ones by name."""
     place = {key: index for index, key in enumerate(QUANTITIES)}
     return [quantity(key) for key in sorted(set(keys), key=lambda key: (place.get(key, len(place)), key))]
+
+
+def shown_in(place: Shown) -> tuple[str, ...]:
+    """Return the quantities that have a place of their own somewhere, in the order of tables."""
+    return tuple(measure.key for measure in SHOWN if place in measure.shown)
+
+
+def table_columns(measured: Collection[str]) -> list[Quantity]:
+    """Return the quantities of the table of units: of those that one criterion speaks of the most telling one.
+
+    Args:
+        measured: quantities that the result has rows of.
+    """
+    columns: dict[str, list[Measure]] = {}
+    for measure in SHOWN:
+        if Shown.TABLE in measure.shown and {measure.key, measure.per_dimension_of} & set(measured):
+            columns.setdefault(measure.criterion.key if measure.criterion else measure.key, []).append(
+                measure
+            )
+    return [quantity(min(same, key=_telling).key) for same in columns.values()]
+
+
+def _telling(measure: Measure) -> int:
+    return measure.criterion.quantities.index(measure.key) if measure.criterion else 0

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from resnet_diffeo_probe.activations import spellings
+
 __all__ = ["snippet"]
 
 _HEAD = """\
@@ -35,8 +37,6 @@ _TAIL = """\
 print("points differ by", float((x1 - x2).norm()), "and images by", float((y1 - y2).norm()))
 assert (y1 - y2).norm() <= 1e-9 * (x1 - x2).norm() and (x1 - x2).norm() >= 1e-6 * x1.norm()
 """
-# by which names torch calls an activation where it differs from the name of the unit's activation
-_CALLS = {"relu6": ("relu6", "hardtanh")}
 
 
 def snippet(unit: str, which: str, file: str, activation: str | None) -> str:
@@ -52,5 +52,4 @@ def snippet(unit: str, which: str, file: str, activation: str | None) -> str:
     head = _HEAD.format(file=f"witnesses/{file}", unit=unit)
     if which == "unit" or activation is None:
         return head + _OUTPUT + _TAIL
-    names = _CALLS.get(activation, (activation,))
-    return head + _SUM.format(names=names) + _TAIL
+    return head + _SUM.format(names=spellings(activation)) + _TAIL

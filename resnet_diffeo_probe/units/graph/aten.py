@@ -47,8 +47,9 @@ def from_operator(operator: torch._ops.OpOverload, args: tuple[Any, ...], kwargs
     """
     name = spelling(operator)
     if translate := _TRANSLATIONS.get(name.rstrip("_")):
-        given = _named(operator, args, kwargs)
-        return translate(given)
+        return translate(_named(operator, args, kwargs))
+    if name.rstrip("_") == "elu":
+        return _elu(operator, _named(operator, args, kwargs))
     for place in (F, torch, torch.Tensor):
         if callable(function := getattr(place, name, None)):
             return function, args, kwargs
@@ -107,10 +108,20 @@ def _same_arguments(function: Callable[..., Any]) -> Callable[[dict[str, Any]], 
     return translate
 
 
-def _elu(given: dict[str, Any]) -> _Call:
-    if given["input_scale"] != 1 or given["scale"] != 1:
-        return F.selu, (given["self"],), {}  # the only other caller of this operator
-    return F.elu, (given["self"], given["alpha"]), {}
+# what torch itself calls this operator with for a SELU
+_SELU = (1.6732632423543772, 1.0507009873554805, 1)
+
+
+def _elu(operator: torch._ops.OpOverload, given: dict[str, Any]) -> _Call:
+    """Tell the three functions that are made of scale · α (exp(input_scale · z) − 1) below zero, scale · z above."""
+    alpha, scale, input_scale = (given[name] for name in ("alpha", "scale", "input_scale"))
+    if (alpha, scale, input_scale) == _SELU:
+        return F.selu, (given["self"],), {}
+    if (scale, input_scale) == (1, 1):
+        return F.elu, (given["self"], alpha), {}
+    if scale == 1 and alpha and input_scale == 1 / alpha:
+        return F.celu, (given["self"], alpha), {}
+    return operator, (given["self"], alpha, scale, input_scale), {}
 
 
 def _slice(given: dict[str, Any]) -> _Call:
@@ -146,7 +157,6 @@ _TRANSLATIONS: dict[str, Callable[[dict[str, Any]], _Call]] = {
     "max_pool2d_with_indices": _max_pool(F.max_pool2d),
     "max_pool3d_with_indices": _max_pool(F.max_pool3d),
     "_softmax": _softmax,
-    "elu": _elu,
     "slice": _slice,
     "constant_pad_nd": _constant_pad,
     "_to_copy": _to_copy,

@@ -17,6 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import fx
 
+from resnet_diffeo_probe.activations import family
 from resnet_diffeo_probe.units.graph import functional
 from resnet_diffeo_probe.units.graph.aten import from_operator
 from resnet_diffeo_probe.units.graph.values import spelling
@@ -69,7 +70,7 @@ def normalize(
         function, args, kwargs = from_operator(function, args, kwargs)
     name = spelling(function)
     bare = name[:-1] if writes and name.endswith("_") and not name.endswith("__") else name
-    bare = bare[:-1] if bare in {"relu_", "elu_", "selu_", "celu_", "leaky_relu_", "hardtanh_"} else bare
+    bare = bare[:-1] if bare.endswith("_") and family(bare) is not None else bare
     if bare in IDENTITIES and not kwargs.get("training", False) and not (len(args) > 2 and args[2] is True):
         return Alias(args[0])
     if special := _SPECIAL.get(bare):

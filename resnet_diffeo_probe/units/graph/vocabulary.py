@@ -9,11 +9,11 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
+from resnet_diffeo_probe.activations import FAMILIES, REQUIRED
 from resnet_diffeo_probe.units.graph import functional
 
 __all__ = ["IDENTITIES", "ONLY_IN_PLACE", "RANKS", "REQUIRED", "SIGNATURES", "SIZES", "TARGETS"]
 
-REQUIRED = object()
 _CONV = (("stride", 1), ("padding", 0), ("dilation", 1), ("groups", 1))
 _CONV_T = (("stride", 1), ("padding", 0), ("output_padding", 0), ("groups", 1), ("dilation", 1))
 _MAX_POOL = (
@@ -87,19 +87,11 @@ SIGNATURES: dict[Callable[..., Any], tuple[tuple[str, Any], ...]] = {
     torch.clamp: (("input", REQUIRED), ("min", None), ("max", None)),
     torch.cat: (("tensors", REQUIRED), ("dim", 0)),
     torch.stack: (("tensors", REQUIRED), ("dim", 0)),
-    F.relu: (("input", REQUIRED),),
-    F.relu6: (("input", REQUIRED),),
-    F.silu: (("input", REQUIRED),),
-    F.mish: (("input", REQUIRED),),
-    F.hardswish: (("input", REQUIRED),),
-    F.hardsigmoid: (("input", REQUIRED),),
-    F.selu: (("input", REQUIRED),),
-    F.elu: (("input", REQUIRED), ("alpha", 1.0)),
-    F.celu: (("input", REQUIRED), ("alpha", 1.0)),
-    F.leaky_relu: (("input", REQUIRED), ("negative_slope", 0.01)),
-    F.hardtanh: (("input", REQUIRED), ("min_val", -1.0), ("max_val", 1.0)),
-    F.threshold: (("input", REQUIRED), ("threshold", REQUIRED), ("value", REQUIRED)),
-    F.softplus: (("input", REQUIRED), ("beta", 1.0), ("threshold", 20.0)),
+    **{
+        function: (("input", REQUIRED), *((p.name, p.default) for p in each.parameters))
+        for each in FAMILIES
+        if (function := getattr(F, each.name, None)) and not any(p.keyword for p in each.parameters)
+    },
 }
 
 RANKS = {

@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import fx
 
+from resnet_diffeo_probe.activations import FAMILIES
 from resnet_diffeo_probe.units.graph import functional
 from resnet_diffeo_probe.units.graph.values import spelling
 
@@ -53,9 +54,7 @@ _ACTIVATIONS = _of(
     torch,
     F,
     torch.Tensor,
-    names="relu relu6 leaky_relu prelu rrelu elu selu celu gelu silu mish hardswish hardsigmoid hardtanh "
-    "sigmoid tanh softplus softsign logsigmoid hardshrink softshrink tanhshrink threshold clamp clamp_min "
-    "clamp_max sin cos exp square abs erf",
+    names=" ".join(name for each in FAMILIES for name in (each.name, *each.also)),
 )
 _NORMS = _of(torch, F, names="batch_norm layer_norm group_norm instance_norm rms_norm local_response_norm")
 _POOLS = _of(
@@ -155,14 +154,22 @@ def is_scale(node: fx.Node) -> bool:
 
 
 def is_identity(node: fx.Node) -> bool:
-    """Say whether the operation changes no number and no index: copies, casts, `0 + x`."""
-    if node.target in {torch.Tensor.contiguous, torch.clone, torch.Tensor.to, functional.copied}:
+    """Say whether the operation changes no number and no index: copies, casts to as many digits, `0 + x`."""
+    if node.target is torch.Tensor.to:
+        return _keeps_numbers(node)
+    if node.target in {torch.Tensor.contiguous, torch.clone, functional.copied}:
         return True
     if node.target in {torch.add, torch.sub}:
         return len(node.args) == 2 and _is_number(node.args[1], 0)
     if node.target in {torch.mul, torch.div}:
         return len(node.args) == 2 and _is_number(node.args[1], 1)
     return False
+
+
+def _keeps_numbers(cast: fx.Node) -> bool:
+    """Say whether the dtype that a tensor is cast to holds every number of its own: not float16's after float32."""
+    before, after = (node.meta.get("dtype") for node in (cast.all_input_nodes[0], cast))
+    return before is not None and after is not None and torch.promote_types(before, after) == after
 
 
 def _is_number(item: Any, value: float) -> bool:

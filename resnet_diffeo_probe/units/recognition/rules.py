@@ -9,6 +9,7 @@ import torch
 from torch import fx
 
 from resnet_diffeo_probe.units.recognition import kinds
+from resnet_diffeo_probe.units.recognition.composites import composite
 from resnet_diffeo_probe.units.recognition.dominators import DataFlow
 from resnet_diffeo_probe.units.recognition.near_misses import near_misses
 from resnet_diffeo_probe.units.recognition.terms import Term, owner_name, terms_of
@@ -112,15 +113,13 @@ class _Planner:
         way = [part for part in regions[shortcut] if not kinds.is_identity(part)]
         self._check(everything, way, branches, regions[shortcut])
         name = owner_name([node]) or owner_name(everything) or "network"
-        users = self.flow.users(node)
-        activations = [user for user in users if user.op == "call_function" and kinds.is_activation(user)]
         return UnitPlan(
             name,
             start.name,
             shortcut,
             branch,
             node.name,
-            activations[0].name if len(activations) == 1 else None,
+            self._activation_after(node),
             _shortcut_kind(way, shortcut),
         )
 
@@ -152,6 +151,24 @@ class _Planner:
         deepest = max(sum(kinds.is_weighted(part) for part in region) for region in branches)
         if weighted and deepest < 2 and not any(kinds.is_activation(part) for part in branch):
             raise _RejectedError("its paths are single layers without activation: a sum of linear maps")
+
+    def _activation_after(self, node: fx.Node) -> str | None:
+        """Return where what follows a sum as its activation ends; None if nothing, or no single thing, does."""
+        users = self.flow.users(node)
+        joined = {user for user in users if user.target is torch.mul}
+        for user in joined:
+            if composite(node, user, lambda _: None) is not None:
+                return user.name
+        activations = [user for user in users if user.op == "call_function" and kinds.is_activation(user)]
+        if len(activations) != 1:
+            return None
+        # a gate: what is made of the sum is multiplied by the sum
+        part = activations[0]
+        while (after := self.flow.users(part)) and not joined.intersection(after):
+            if len(after) != 1 or not (kinds.is_activation(after[0]) or kinds.is_scale(after[0])):
+                return activations[0].name
+            part = after[0]
+        return next(user.name for user in after if user in joined) if after else activations[0].name
 
     def _activations_settled(self) -> list[UnitPlan]:
         """Drop the activations of a pre-activation network.

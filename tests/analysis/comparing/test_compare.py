@@ -194,7 +194,7 @@ def test_only_shared_inputs_are_paired(pair):
     [
         (lambda r: r["inputs"].update(kind="tensor"), "kind of inputs images in A, tensor in B"),
         (lambda r: r["inputs"].update(shape=[3, 32, 32]), "shape of an input"),
-        (lambda r: r["inputs"]["preprocessing"].update(mean=[0.5, 0.5, 0.5]), "mean"),
+        (lambda r: r["inputs"]["preprocessing"].update(mean=[0.1, 0.2, 0.3]), "mean"),
         (lambda r: r["inputs"]["preprocessing"].update(std=None), "standard deviation"),
         (lambda r: r["inputs"]["preprocessing"].update(size=256), "size"),
     ],
@@ -211,6 +211,7 @@ def test_other_inputs_forbid(pair, change, said):
 
 def test_one_number_for_a_square_size_and_a_preset_by_another_name_are_the_same(pair):
     a, b = pair
+    a["inputs"]["preprocessing"].update(size=[224, 224], preset="imagenet")
     b["inputs"]["preprocessing"].update(size=224, preset=None)
     compare(a, b)
 
@@ -242,10 +243,10 @@ def test_nothing_shared_forbids(pair, part):
     ("change", "subject"),
     [
         (lambda r: r["tool"].update(dtype="float32"), "arithmetic"),
-        (lambda r: r["tool"].update(version="0.2.0"), "version of diffeo-probe"),
+        (lambda r: r["tool"].update(version="0.0.1"), "version of diffeo-probe"),
         (lambda r: r["tool"].update(device="cuda:0"), "device"),
         (lambda r: r["tool"].update(seed=3), "seed"),
-        (lambda r: r["tool"]["configuration"].update(budget="full"), "budget"),
+        (lambda r: r["tool"]["configuration"].update(budget="quick"), "budget"),
         (lambda r: r["tool"]["environment"].update(torch="2.1"), "PyTorch"),
         (lambda r: r["model"].update(architecture="another"), "architecture"),
         (lambda r: r["inputs"].update(source="elsewhere/"), "source of the inputs"),

@@ -62,6 +62,7 @@ def working(cluster):
     return [nanny.pid for nanny in nannies if nanny.pid is not None and lives(nanny.pid)]
 
 
+@pytest.mark.slow
 def test_a_cluster_finds_to_the_bit_what_threads_find(study, cluster):
     alone = study.in_threads()
     with OnDask(cluster.scheduler_address, study.specification, study.plan) as executor:
@@ -73,6 +74,7 @@ def test_a_cluster_finds_to_the_bit_what_threads_find(study, cluster):
     assert "workers with MALLOC_TRIM_THRESHOLD_" in slow
 
 
+@pytest.mark.slow
 def test_workers_killed_in_mid_run_have_their_tasks_done_elsewhere(study, cluster):
     good, found = study.in_threads(), {}
     with OnDask(cluster.scheduler_address, study.specification, study.plan) as executor:
@@ -83,6 +85,7 @@ def test_workers_killed_in_mid_run_have_their_tasks_done_elsewhere(study, cluste
     assert found == good
 
 
+@pytest.mark.slow
 def test_a_task_over_which_workers_die_is_a_row_and_the_run_goes_on(study, cluster):
     names = ["good", "is killed", "gives NaN", "also good"]
     s, first = study.specification, study.units[0]

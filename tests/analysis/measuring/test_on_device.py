@@ -15,6 +15,7 @@ from resnet_diffeo_probe.analysis.store.store import Store
 from resnet_diffeo_probe.finding import Status
 from resnet_diffeo_probe.jacobian.measures.batched_determinant import determinants, together_bytes
 from tests.analysis import networks
+from tests.analysis.executed import executed
 from tests.analysis.studied import QUANTITIES, Study, rows
 
 
@@ -224,10 +225,10 @@ def test_a_run_commits_batches_and_another_takes_them_up(net, batches, tmp_path)
     x, settings = networks.images(5), Settings(workers=2, budget=Budget.QUICK)
     threads = analyze(net, x, settings)
     with Store(tmp_path) as store:
-        first = analyze(net, x, settings, executor=OnDevice, store=store)
+        first = analyze(net, x, settings, execution=executed(executor=OnDevice, store=store))
     assert batches == [5, 5]
     with Store(tmp_path, resume=True) as store:
-        again = analyze(net, x, settings, executor=OnDevice, store=store)
+        again = analyze(net, x, settings, execution=executed(executor=OnDevice, store=store))
     assert batches == [5, 5]
     assert again.reuse.reused == 15
     for one, other, expected in zip(

@@ -64,6 +64,7 @@ def test_processes_find_to_the_bit_what_threads_find_in_any_number(study):
         assert workers_of(executor) == []
 
 
+@pytest.mark.slow
 def test_every_fault_is_the_row_of_its_pair_alone(study, tmp_path, monkeypatch):
     monkeypatch.setattr(processes, "_ATTEMPTS", 2)
     names = ["good", "sleeps", "segfaults", "is killed", "allocates", "gives NaN"]
@@ -174,6 +175,7 @@ def test_what_cannot_be_sent_is_said_before_anything_starts(study):
         InProcesses(study.specification, study.plan, unit_timeout=0)
 
 
+@pytest.mark.slow
 def test_workers_end_with_a_parent_that_is_killed(tmp_path):
     script = tmp_path / "parent.py"
     script.write_text(

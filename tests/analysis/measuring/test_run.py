@@ -7,7 +7,6 @@ from dataclasses import replace
 import pytest
 import torch
 
-from resnet_diffeo_probe.analysis import analyze as room
 from resnet_diffeo_probe.analysis.analyze import analyze
 from resnet_diffeo_probe.analysis.measuring import pair
 from resnet_diffeo_probe.analysis.measuring.interrupt import Stop
@@ -15,10 +14,12 @@ from resnet_diffeo_probe.analysis.measuring.run import _worth_retrying
 from resnet_diffeo_probe.analysis.planning.outcome import Outcome
 from resnet_diffeo_probe.analysis.planning.quantities import Budget
 from resnet_diffeo_probe.analysis.planning.settings import Settings
+from resnet_diffeo_probe.analysis.steps import proving
 from resnet_diffeo_probe.analysis.store.store import FILE, Kept, Store
 from resnet_diffeo_probe.errors import InputsError
 from resnet_diffeo_probe.finding import Evidence, Finding, Status
 from resnet_diffeo_probe.inputs import Inputs, Preprocessing, TensorRows
+from tests.analysis.executed import executed
 from tests.analysis.networks import Block, Net, Wider, images, seeded
 
 SETTINGS = Settings(workers=1)
@@ -60,12 +61,14 @@ def test_an_interrupted_run_ends_with_the_result_of_one_that_was_not(tmp_path, b
     settings, x = replace(SETTINGS, budget=budget), images(4)
     whole = analyze(build(), x, settings)
     with Store(tmp_path) as store:
-        partial = analyze(build(), x, settings, store=store, progress=interrupting(4))
+        partial = analyze(build(), x, settings, execution=executed(store=store, measured=interrupting(4)))
     assert partial.interrupted
     assert partial.result["left_out"][0] == "proofs"
     with Store(tmp_path, resume=True) as store:
         steps = []
-        resumed = analyze(build(), x, replace(settings, workers=3), store=store, progress=steps.append)
+        resumed = analyze(
+            build(), x, replace(settings, workers=3), execution=executed(store=store, measured=steps.append)
+        )
     assert comparable(resumed) == comparable(whole)
     there = sum(
         len({row["input"] for row in partial.result["measurements"] if row["unit"] == u}) for u in UNITS
@@ -80,14 +83,14 @@ UNITS = ("units.0", "units.1", "units.2")
 
 def test_nothing_is_measured_when_all_is_there(tmp_path, monkeypatch):
     with Store(tmp_path) as store:
-        first = analyze(build(), images(3), QUICK, store=store)
+        first = analyze(build(), images(3), QUICK, execution=executed(store=store))
 
     def never(*_args, **_options):
         raise AssertionError("measured again")
 
     monkeypatch.setattr(pair, "measure", never)
     with Store(tmp_path, resume=True) as store:
-        second = analyze(build(), images(3), QUICK, store=store)
+        second = analyze(build(), images(3), QUICK, execution=executed(store=store))
     assert second.reuse.reused == 9
     assert comparable(first) == comparable(second)
 
@@ -105,15 +108,14 @@ def test_nothing_is_measured_when_all_is_there(tmp_path, monkeypatch):
 )
 def test_another_study_says_why_and_measures_again(tmp_path, change, reason):
     with Store(tmp_path) as store:
-        analyze(build(), images(2), QUICK, store=store)
+        analyze(build(), images(2), QUICK, execution=executed(store=store))
     stale = []
     with Store(tmp_path, resume=True) as store:
         again = analyze(
             change.get("model", build()),
             images(2),
             change.get("settings", QUICK),
-            store=store,
-            stale=stale.append,
+            execution=executed(store=store, discarded=stale.append),
         )
     assert stale == [[reason]]
     assert again.reuse.reused == 0
@@ -121,11 +123,11 @@ def test_another_study_says_why_and_measures_again(tmp_path, change, reason):
 
 def test_more_units_workers_and_memory_make_nothing_stale(tmp_path):
     with Store(tmp_path) as store:
-        analyze(build(), images(3)[:2], replace(QUICK, units=("units.0",)), store=store)
+        analyze(build(), images(3)[:2], replace(QUICK, units=("units.0",)), execution=executed(store=store))
     stale = []
     with Store(tmp_path, resume=True) as store:
         more = replace(QUICK, workers=2, max_bytes=2**33)
-        again = analyze(build(), images(3), more, store=store, stale=stale.append)
+        again = analyze(build(), images(3), more, execution=executed(store=store, discarded=stale.append))
     assert stale == []
     # of the first two inputs, the unit that was chosen and the one that has no determinant
     assert (again.reuse.reused, again.reuse.new) == (4, 5)
@@ -134,11 +136,11 @@ def test_more_units_workers_and_memory_make_nothing_stale(tmp_path):
 
 def test_an_input_of_the_same_name_that_is_another_is_measured_again(tmp_path):
     with Store(tmp_path) as store:
-        analyze(build(), images(3), QUICK, store=store)
+        analyze(build(), images(3), QUICK, execution=executed(store=store))
     x = images(3)
     x[1] += 1e-3
     with Store(tmp_path, resume=True) as store:
-        again = analyze(build(), x, QUICK, store=store)
+        again = analyze(build(), x, QUICK, execution=executed(store=store))
     assert (again.reuse.reused, again.reuse.changed) == (6, 3)
     assert comparable(again) == comparable(analyze(build(), x, QUICK))
 
@@ -152,11 +154,13 @@ def test_what_failed_is_tried_again(tmp_path, monkeypatch):
     monkeypatch.setattr(pair, "measure", failing)
     with Store(tmp_path) as store:
         steps = []
-        assert not analyze(build(), images(2), QUICK, store=store, progress=steps.append).complete
+        assert not analyze(
+            build(), images(2), QUICK, execution=executed(store=store, measured=steps.append)
+        ).complete
     assert sum("for the moment" in (step.problem or "") for step in steps) == 4
     monkeypatch.setattr(pair, "measure", measure)
     with Store(tmp_path, resume=True) as store:
-        again = analyze(build(), images(2), QUICK, store=store)
+        again = analyze(build(), images(2), QUICK, execution=executed(store=store))
     assert again.complete
     assert (again.reuse.retried, again.reuse.reused) == (4, 2)
 
@@ -164,10 +168,10 @@ def test_what_failed_is_tried_again(tmp_path, monkeypatch):
 def test_a_determinant_without_room_is_measured_again_where_there_is_more(tmp_path):
     tight = replace(QUICK, max_bytes=2000.0)
     with Store(tmp_path) as store:
-        first = analyze(build(), images(1), tight, store=store)
+        first = analyze(build(), images(1), tight, execution=executed(store=store))
     assert any(row["status"] == "not_run" for row in first.result["measurements"])
     with Store(tmp_path, resume=True) as store:
-        more = analyze(build(), images(1), QUICK, store=store)
+        more = analyze(build(), images(1), QUICK, execution=executed(store=store))
     assert more.reuse.retried == 2
     assert comparable(more) == comparable(analyze(build(), images(1), QUICK))
 
@@ -197,7 +201,7 @@ class Vanishing(TensorRows):
 def test_an_input_that_goes_away_is_a_row_and_the_others_are_measured(tmp_path):
     batch = Inputs(Vanishing(images(3)), ("a", "b", "c"), None, None, (), "images", "x", Preprocessing(), 0)
     with Store(tmp_path) as store:
-        analysis = analyze(build(), batch, QUICK, store=store)
+        analysis = analyze(build(), batch, QUICK, execution=executed(store=store))
     states = {(r["input"], r["status"]) for r in analysis.result["measurements"] if r["quantity"] == "sign"}
     assert {("a", "ok"), ("b", "error"), ("c", "ok")} <= states
     assert any("b.png went away" in (r.get("reason") or "") for r in analysis.result["measurements"])
@@ -211,17 +215,16 @@ def test_an_interrupt_during_the_proofs_keeps_the_rows_and_says_what_is_missing(
     def interrupted(*_args, **_options):
         raise KeyboardInterrupt
 
-    x, kept = images(3), room.prove_units
-    monkeypatch.setattr(room, "prove_units", interrupted)
-    with Store(tmp_path) as store:
-        partial = analyze(build(), x, SETTINGS, store=store)
+    x = images(3)
+    with Store(tmp_path) as store, monkeypatch.context() as patched:
+        patched.setattr(proving, "finish_each", interrupted)
+        partial = analyze(build(), x, SETTINGS, execution=executed(store=store))
     assert partial.interrupted
     assert not partial.complete
     assert partial.result["left_out"] == ["proofs", "refinement test", "attribution", "pictures"]
     assert {row["status"] for row in partial.result["units"]} == {"complete", "not_applicable"}
-    monkeypatch.setattr(room, "prove_units", kept)
     with Store(tmp_path, resume=True) as store:
-        resumed = analyze(build(), x, SETTINGS, store=store)
+        resumed = analyze(build(), x, SETTINGS, execution=executed(store=store))
     assert resumed.reuse.new == 0
     assert comparable(resumed) == comparable(analyze(build(), x, SETTINGS))
 

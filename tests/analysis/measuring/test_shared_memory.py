@@ -2,7 +2,6 @@
 
 import sys
 import threading
-import time
 
 import cloudpickle
 import pytest
@@ -15,6 +14,7 @@ from resnet_diffeo_probe.finding import Evidence, Status
 from tests.analysis import networks, studied
 from tests.analysis.local_cluster import local_cluster
 from tests.analysis.studied import QUANTITIES, Study, rows
+from tests.analysis.waiting import PATIENCE
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -106,15 +106,17 @@ def test_what_does_not_fit_is_estimated_whoever_works(needs):
 
 def test_who_is_in_work_together_never_needs_more_than_there_is(scarce, needs, monkeypatch):
     """Counted where the work is done, not where it is admitted; and all of it is done, the large beside the small."""
-    lock, now, together, seen = threading.Lock(), {}, [], []
+    lock, now, together, company = threading.Lock(), {}, [], threading.Event()
     honest = BegunPair.measure
 
     def measure(pair):
         with lock:
             now[pair] = pair.needs
             together.append(sum(now.values()))
-            seen.append(len(now))
-        time.sleep(0.005)  # long enough for others to begin
+            if len(now) > 1:
+                company.set()
+        # the first one is small and waits for another beside it; a large one may well be alone later
+        assert company.wait(PATIENCE), "nobody was let in beside the first one"
         try:
             return honest(pair)
         finally:
@@ -132,7 +134,6 @@ def test_who_is_in_work_together_never_needs_more_than_there_is(scarce, needs, m
     assert exact(found) == set(needs)
     assert len(found) == len(tasks)
     assert max(together) <= scarce.plan.settings.memory
-    assert max(seen) > 1
 
 
 def test_a_stop_and_a_failure_give_back_what_they_held(scarce, monkeypatch):

@@ -81,6 +81,7 @@ def test_without_slurm_it_is_said(tmp_path, monkeypatch):
         slurm_cluster(SlurmJobs(folder=tmp_path))
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="a stand-in written for a POSIX shell")
 def test_jobs_measure_over_tls_to_the_bit(tmp_path, monkeypatch):
     """The stand-in runs the script that it is given, as a node would, and ends it when it is told to."""

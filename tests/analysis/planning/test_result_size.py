@@ -7,8 +7,8 @@ import tracemalloc
 import pytest
 
 from resnet_diffeo_probe.analysis.analyze import analyze
+from resnet_diffeo_probe.analysis.measuring.held_once import HeldOnce
 from resnet_diffeo_probe.analysis.measuring.run import Measured
-from resnet_diffeo_probe.analysis.measuring.sharing import Shared
 from resnet_diffeo_probe.analysis.planning import result_size
 from resnet_diffeo_probe.analysis.planning.plan import make_plan
 from resnet_diffeo_probe.analysis.planning.quantities import Budget
@@ -20,6 +20,7 @@ from resnet_diffeo_probe.errors import ConfigurationError
 from resnet_diffeo_probe.finding import Evidence, Finding, Status
 from resnet_diffeo_probe.report.text.units import units_of
 from resnet_diffeo_probe.units import discover
+from tests.analysis.executed import executed
 from tests.analysis.networks import Block, Net, Wider, images, seeded
 
 
@@ -46,7 +47,7 @@ def test_too_many_numbers_are_refused_with_how_many_inputs_would_do(monkeypatch)
     monkeypatch.setattr(result_size, "available_memory", lambda: 70_000.0)
     measured = []
     with pytest.raises(ConfigurationError, match="more than the free memory") as refused:
-        analyze(build(), x, settings, progress=measured.append)
+        analyze(build(), x, settings, execution=executed(measured=measured.append))
     assert measured == []
     fits = int(refused.value.fix.split()[1].rstrip(","))
     assert 0 < fits < 40
@@ -64,7 +65,7 @@ def test_a_number_takes_no_more_memory_than_is_counted_before_a_run():
         by_pair.setdefault((row["unit"], row["input"]), {})[row["quantity"]] = pickle.dumps(finding)
     tracemalloc.start()
     try:
-        shared, measured = Shared(), Measured({unit["name"]: {} for unit in found["units"]})
+        shared, measured = HeldOnce(), Measured({unit["name"]: {} for unit in found["units"]})
         for number in range(100):
             for (unit, name), row in by_pair.items():
                 sent = {quantity: pickle.loads(finding) for quantity, finding in row.items()}  # noqa: S301

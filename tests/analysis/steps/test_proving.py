@@ -12,6 +12,7 @@ from torch import nn
 from resnet_diffeo_probe.analysis.analyze import analyze
 from resnet_diffeo_probe.analysis.planning.quantities import Budget
 from resnet_diffeo_probe.analysis.planning.settings import Settings
+from tests.analysis.executed import executed
 from tests.analysis.networks import Block, Net, images, seeded
 
 STANDARD = Settings(workers=2)
@@ -139,7 +140,7 @@ def test_an_interrupt_during_the_proofs_keeps_the_measures() -> None:
     def stop(unit: str) -> None:
         raise KeyboardInterrupt
 
-    analysis = analyze(folding(), images(3), STANDARD, proven=stop)
+    analysis = analyze(folding(), images(3), STANDARD, execution=executed(proven=stop))
     assert analysis.interrupted
     assert {row["input"] for row in analysis.result["measurements"]} == {"input[0]", "input[1]", "input[2]"}
 

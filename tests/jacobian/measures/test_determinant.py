@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import replace
-from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -13,100 +12,14 @@ import torch
 import torch.nn.functional as F
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
-from torch import Tensor
 
 from resnet_diffeo_probe.errors import UnsupportedUnitError
 from resnet_diffeo_probe.finding import Status
-from resnet_diffeo_probe.jacobian.elimination import row_tiles
-from resnet_diffeo_probe.jacobian.elimination.row_entries import EntryTable
 from resnet_diffeo_probe.jacobian.linearized import unit_jacobian
 from resnet_diffeo_probe.jacobian.linearized.dense import dense_logdet
 from resnet_diffeo_probe.jacobian.linearized.unit_jacobian import UnitJacobian
 from resnet_diffeo_probe.jacobian.measures.determinant import determinant
-
-D = torch.float64
-
-
-class Draw:
-    """Random tensors of one seed."""
-
-    def __init__(self, seed: int) -> None:
-        self.generator = torch.Generator().manual_seed(seed)
-
-    def tensor(self, *shape: int, scale: float = 1.0) -> Tensor:
-        return scale * torch.randn(*shape, dtype=D, generator=self.generator)
-
-    def among(self, *choices: Any) -> Any:
-        return choices[int(torch.randint(len(choices), (), generator=self.generator))]
-
-    def norm(self, channels: int) -> Any:
-        return (
-            F.batch_norm,
-            (
-                self.tensor(channels),
-                self.tensor(channels).abs() + 0.1,
-                self.tensor(channels),
-                self.tensor(channels),
-            ),
-            {"training": False, "eps": 1e-5},
-        )
-
-    def activation(self) -> Any:
-        return self.among(
-            (F.relu, (), {}),
-            (F.relu6, (), {}),
-            (F.leaky_relu, (0.1,), {}),
-            (F.gelu, (), {}),
-            (F.hardswish, (), {}),
-            (torch.tanh, (), {}),
-            (F.elu, (), {}),
-            (F.softplus, (), {}),
-        )
-
-    def conv(self, c_in: int, c_out: int, axes: int) -> list[Any]:
-        """A convolution that keeps the spatial shape, padded in one of several ways."""
-        kernel = [int(k) for k in (self.among(1, 3, 5) for _ in range(axes))]
-        dilation = [self.among(1, 1, 2) for _ in range(axes)]
-        groups = self.among(1, 1, 2) if c_in % 2 == 0 and c_out % 2 == 0 else 1
-        if groups == 1 and c_in == c_out:
-            groups = self.among(1, 1, c_in)
-        weight = self.tensor(c_out, c_in // groups, *kernel, scale=0.4)
-        pads = [d * (k - 1) // 2 for d, k in zip(dilation, kernel, strict=True)]
-        convolve = {1: torch.conv1d, 2: torch.conv2d, 3: torch.conv3d}[axes]
-        mode = self.among("zeros", "zeros", "circular", "reflect", "replicate")
-        if mode == "zeros":
-            return [(convolve, (weight, self.tensor(c_out), 1, pads, dilation, groups), {})]
-        pad = (F.pad, ([p for width in reversed(pads) for p in (width, width)],), {"mode": mode})
-        return [pad, (convolve, (weight, None, 1, 0, dilation, groups), {})]
-
-
-def random_branch(draw: Draw) -> tuple[list[Any], tuple[int, ...]]:
-    """Two to four convolutions with batch norms and activations between them."""
-    axes = draw.among(1, 2, 2, 2, 3)
-    spatial = (
-        tuple(int(draw.among(*range(5, 8 if axes == 2 else 10))) for _ in range(axes))
-        if axes < 3
-        else (4, 5, 4)
-    )
-    width = draw.among(1, 2, 3) if axes < 3 else 1
-    channels = [width, *(draw.among(1, 2, 4) for _ in range(draw.among(1, 1, 2, 3))), width]
-    if axes == 3:
-        channels = [1, 2, 1]
-    operations: list[Any] = []
-    if draw.among(True, False):  # a pre-activation unit
-        operations += [draw.norm(width), draw.activation()]
-    for index, (c_in, c_out) in enumerate(pairwise(channels)):
-        layer = draw.conv(c_in, c_out, axes)
-        if axes == 3:  # dilated 5-tap kernels are wider than reflection can pad on 4 pixels
-            layer = [(torch.conv3d, (draw.tensor(c_out, c_in, 3, 3, 3, scale=0.3), None, 1, 1), {})]
-        operations += layer
-        if draw.among(True, False):
-            operations.append(draw.norm(c_out))
-        if index < len(channels) - 2:
-            operations.append(draw.activation())
-    if draw.among(True, False):
-        operations.append((torch.mul, (draw.among(-1.5, 0.3, 1.0),), {}))
-    return operations, (width, *spatial)
+from tests.jacobian.random_branches import D, Draw, random_branch
 
 
 @settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -145,46 +58,6 @@ def test_sign_and_logabsdet_equal_dense_slogdet(unit_of: Callable[..., Any], see
     assert checked_along_the_way.sign == found.sign
     assert checked_along_the_way.logabsdet.value == pytest.approx(found.logabsdet.value, rel=1e-12, abs=1e-12)
     assert checked_along_the_way.margin.value is not None and checked_along_the_way.margin.value < 1e-6
-
-
-@pytest.mark.parametrize("tile_rows", [1, 5])
-@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(seed=st.integers(0, 2**31))
-def test_small_tiles_and_long_indices_change_nothing(
-    unit_of: Callable[..., Any], tile_rows: int, seed: int
-) -> None:
-    """Large images are cut into many tiles a row, large stores need 64-bit indices; small ones here as well."""
-    operations, shape = random_branch(Draw(seed))
-    if any(op is F.pad and max(args[0]) >= min(shape[1:]) for op, args, _ in operations):
-        shape = (shape[0], *(s + 4 for s in shape[1:]))
-    unit = unit_of(operations, shape)
-    lin = UnitJacobian(unit).at(Draw(seed + 1).tensor(*shape))
-    whole = lin.reduced.system().dense()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(row_tiles, "_TILE_ROWS", tile_rows)
-        patch.setattr(row_tiles, "_MOVING_TILE_ROWS", tile_rows)
-        patch.setattr(row_tiles, "SHORT_INDEX", 0)
-        patch.setattr(unit_jacobian, "compiled_loop", lambda: None)  # tiles and not entries
-        other = UnitJacobian(unit).at(lin.x)
-        torch.testing.assert_close(other.reduced.system().dense(), whole, rtol=1e-14, atol=1e-14)
-
-
-@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(seed=st.integers(0, 2**31))
-def test_entries_and_tiles_give_the_same_bits(unit_of: Callable[..., Any], seed: int) -> None:
-    pytest.importorskip("numba", reason="the extra 'fast' is not installed")
-    draw = Draw(seed)
-    unit = unit_of(*random_branch(draw))
-    x = draw.tensor(*unit.input_shape)
-    entries = UnitJacobian(unit)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(unit_jacobian, "compiled_loop", lambda: None)
-        tiles = UnitJacobian(unit)
-        by_tiles = tiles.at(x).reduced.system().dense()
-        assert isinstance(tiles.table(tiles.at(x).reduced.product.cut), row_tiles.TileTable)
-    reduced = entries.at(x).reduced
-    assert isinstance(entries.table(reduced.product.cut), EntryTable)
-    assert torch.equal(reduced.system().dense(), by_tiles)
 
 
 def relu_unit(unit_of: Callable[..., Any], shift: float, weight: float = -0.8) -> Any:

@@ -64,7 +64,8 @@ def test_defaults_mark_the_units_whose_worst_input_is_beyond(make, column, worst
 
 
 def test_a_file_sets_limits_for_some_units_and_takes_others_away(make, tmp_path):
-    result = make(4, 6, states=("no_violation_found",))
+    states = ("not_injective_proven", "no_violation_found", "certified_injective", "undetermined")
+    result = make(4, 6, states=states)
     first, *others = [unit["name"] for unit in result["units"]]
     limit = statistics.median(max(values(result, name, "residual_ratio")) for name in others)
     text = f'max_residual_ratio = {limit}\nmin_critical_step = false\n[units."{first}"]\nmax_residual_ratio = 100\n'

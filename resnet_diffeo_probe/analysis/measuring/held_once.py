@@ -7,10 +7,10 @@ from dataclasses import replace
 
 from resnet_diffeo_probe.finding import Finding
 
-__all__ = ["Shared"]
+__all__ = ["HeldOnce"]
 
 
-class Shared:
+class HeldOnce:
     """What was met so far of findings and of the words in them."""
 
     def __init__(self) -> None:

@@ -1,99 +1,34 @@
-"""Estimators of log|det J| against matrices whose log|det| is known, and how often their intervals hold it."""
+"""Lanczos quadrature of log|det J| against matrices whose log|det| is known, and how often its intervals hold it."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 import pytest
-import torch
-import torch.nn.functional as F
 
-from resnet_diffeo_probe.finding import Evidence, Finding, Status
+from resnet_diffeo_probe.finding import Status
 from resnet_diffeo_probe.jacobian.estimators import (
-    LinearMap,
-    branch_map,
-    function_map,
     half_logdet_by_lanczos,
-    linearized_map,
     logdet_by_power_series,
 )
 from resnet_diffeo_probe.jacobian.estimators.bidiagonal import Bidiagonalization, random_frame
 from resnet_diffeo_probe.jacobian.estimators.interval import eigenvector_mass, trace_half_width
-from resnet_diffeo_probe.jacobian.estimators.power_series import contraction_of, series_samples
 from resnet_diffeo_probe.jacobian.estimators.quadrature import rules_of
-from resnet_diffeo_probe.jacobian.linearized.dense import dense_jacobian
-from resnet_diffeo_probe.jacobian.linearized.unit_jacobian import UnitJacobian
-
-D = torch.float64
-
-
-def matrix_map(matrix: np.ndarray) -> LinearMap:
-    M = torch.as_tensor(matrix)
-    return LinearMap(
-        *M.shape, lambda v: v @ M.mT, lambda u: u @ M, float(np.finfo(np.float64).eps), torch.device("cpu")
-    )
-
-
-def orthogonal(n: int, rng: np.random.Generator) -> np.ndarray:
-    return np.linalg.qr(rng.standard_normal((n, n)))[0]
-
-
-def with_singular_values(sigma: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    n = len(sigma)
-    return orthogonal(n, rng) @ np.diag(sigma) @ orthogonal(n, rng)
-
-
-def ill_conditioned(n: int, rng: np.random.Generator) -> np.ndarray:
-    return with_singular_values(np.geomspace(10 ** rng.uniform(-9, -1), 4, n), rng)
-
-
-def one_small(n: int, rng: np.random.Generator) -> np.ndarray:
-    """The hardest for a t-interval: one direction carries the logarithm."""
-    sigma = rng.uniform(0.9, 1.1, n)
-    sigma[0] = 10 ** rng.uniform(-8, -2)
-    return with_singular_values(sigma, rng)
-
-
-def indefinite(n: int, rng: np.random.Generator) -> np.ndarray:
-    q = orthogonal(n, rng)
-    return q @ np.diag(rng.uniform(0.2, 2, n) * rng.choice([-1, 1], n)) @ q.T
-
-
-def near_identity(n: int, rng: np.random.Generator) -> np.ndarray:
-    return np.eye(n) + rng.uniform(0.05, 0.4) * rng.standard_normal((n, n)) / math.sqrt(n)
-
-
-def non_normal(n: int, rng: np.random.Generator) -> np.ndarray:
-    return np.eye(n) * rng.uniform(0.5, 1.5) + np.triu(rng.standard_normal((n, n)), 1) * 0.5
-
-
-def square_gaussian(n: int, rng: np.random.Generator) -> np.ndarray:
-    return rng.standard_normal((n, n)) / math.sqrt(n)
-
-
-KINDS = (ill_conditioned, one_small, indefinite, near_identity, non_normal, square_gaussian)
-
-
-def unit_jacobian(rng: np.random.Generator) -> np.ndarray:
-    """I + W₂ D W₁ with circulant-free 3×3 convolutions and a half-active ReLU."""
-    generator = torch.Generator().manual_seed(int(rng.integers(2**31)))
-    weights = [torch.randn(3, 3, 3, 3, dtype=D, generator=generator) * rng.uniform(0.1, 0.6) for _ in "12"]
-    x = torch.randn(1, 3, 5, 5, dtype=D, generator=generator)
-
-    def sum_map(v: torch.Tensor) -> torch.Tensor:
-        return v + F.conv2d(F.relu(F.conv2d(v, weights[0], padding=1)), weights[1], padding=1)
-
-    return dense_jacobian(sum_map, x).numpy()
-
-
-def covered(found: Finding, exact: float) -> bool:
-    assert found.interval is not None and found.value is not None
-    assert found.evidence is Evidence.ESTIMATED
-    assert found.interval[0] <= found.value <= found.interval[1]
-    return found.interval[0] <= exact <= found.interval[1]
+from tests.jacobian.estimators.known_matrices import (
+    KINDS,
+    covered,
+    ill_conditioned,
+    indefinite,
+    matrix_map,
+    near_identity,
+    non_normal,
+    one_small,
+    square_gaussian,
+    unit_jacobian,
+    with_singular_values,
+)
 
 
 def test_intervals_of_lanczos_quadrature_cover_400_known_answers() -> None:
@@ -119,27 +54,6 @@ def test_intervals_of_lanczos_quadrature_cover_400_known_answers() -> None:
     assert max(misses.values()) <= 0.12 * 400 / len(misses), misses  # no kind pays for the others
     # and not by saying nothing: half of the intervals are narrower than a factor e per dimension
     assert np.median(widths) < 1
-
-
-def test_intervals_of_the_power_series_cover_known_answers() -> None:
-    rng = np.random.default_rng(7)
-    missed, total = 0, 0
-    for case in range(120):
-        n = int(rng.integers(20, 100))
-        radius = rng.uniform(0.1, 0.8)
-        if case % 2:  # a norm above one, a spectral radius below
-            J_F = np.diag(rng.uniform(-0.3, 0.3, n)) + np.diag(rng.uniform(0.5, 0.9, n - 1), 1)
-            J_F[-1] *= radius
-        else:
-            J_F = radius * rng.standard_normal((n, n)) / (2 * math.sqrt(n))
-        found = logdet_by_power_series(matrix_map(J_F), probes=int(rng.integers(4, 17)), seed=case)
-        if found.value is None:
-            assert case % 2 and found.status is Status.NOT_CONVERGED
-            continue
-        total += 1
-        missed += not covered(found, float(np.linalg.slogdet(np.eye(n) + J_F)[1]))
-    assert total > 90
-    assert missed <= 0.07 * total
 
 
 def test_a_plain_t_interval_would_fail_the_coverage_test() -> None:
@@ -288,90 +202,10 @@ def test_a_known_floor_narrows_the_interval() -> None:
     assert "rests on sigma_min being above rounding error" in str(blind.reason)
 
 
-def test_the_series_is_refused_where_it_diverges() -> None:
-    rng = np.random.default_rng(11)
-    J_F = square_gaussian(60, rng) * 1.5
-    found = logdet_by_power_series(matrix_map(J_F))
-    assert (found.value, found.status) == (None, Status.NOT_APPLICABLE)
-    assert "diverges" in str(found.reason)
-    # what it would have said: the partial sums run away from the answer, and nothing in them tells
-    exact = float(np.linalg.slogdet(np.eye(60) + J_F)[1])
-    sums = series_samples(matrix_map(J_F), 60, probes=60).mean(axis=1)
-    assert abs(sums[-1] - exact) > 10 * abs(sums[3] - exact)
-
-
-def test_the_series_is_refused_where_convergence_is_not_established() -> None:
-    J_F = np.diag(np.full(39, 5.0), 1)  # nilpotent: ρ = 0, but sixteen powers grow
-    found = logdet_by_power_series(matrix_map(J_F))
-    assert (found.value, found.status) == (None, Status.NOT_CONVERGED)
-    known = contraction_of(matrix_map(np.diag(np.full(39, 0.5), 1)))
-    assert known.power == 1
-    assert known.bound == pytest.approx(0.5, rel=0.2)
-
-
-def test_the_tail_bound_bounds_the_tail() -> None:
-    rng = np.random.default_rng(9)
-    J_F = np.diag(rng.uniform(-0.4, 0.4, 30)) + np.diag(np.full(29, 0.7), 1)
-    known = contraction_of(matrix_map(J_F))
-    assert known.power is not None and known.power > 1
-    for first in (1, 5, 20):
-        norms, power = [], np.linalg.matrix_power(J_F, first)
-        for k in range(first, first + 400):
-            norms.append(np.linalg.norm(power, 2) / k)
-            power = power @ J_F
-        assert sum(norms) <= known.tail(first)
-
-
-def test_products_of_a_unit_are_those_of_its_dense_jacobian(unit_of: Callable[..., Any]) -> None:
-    generator = torch.Generator().manual_seed(0)
-    weights = [torch.randn(3, 3, 3, 3, dtype=D, generator=generator) * 0.3 for _ in "12"]
-    unit = unit_of(
-        [
-            (torch.conv2d, (weights[0], None, 1, 1), {}),
-            (F.relu, (), {}),
-            (torch.conv2d, (weights[1], None, 1, 1), {}),
-        ],
-        (3, 4, 6),
-    )
-    x = torch.randn(3, 4, 6, dtype=D, generator=generator)
-    dense = unit.jacobian(x)
-    lin = UnitJacobian(unit).at(x)
-    eye = torch.eye(72, dtype=D)
-    for J in (linearized_map(lin), function_map(unit.sum_map, x[None], batch=5)):
-        torch.testing.assert_close(J.apply(eye).mT, dense)
-        torch.testing.assert_close(J.apply_transpose(eye), dense)
-    torch.testing.assert_close(branch_map(lin).apply(eye).mT, dense - eye)
-    torch.testing.assert_close(branch_map(lin).power(3).apply(eye).mT, torch.matrix_power(dense - eye, 3))
-    assert covered(half_logdet_by_lanczos(linearized_map(lin)), float(torch.linalg.slogdet(dense)[1]))
-
-
-def test_a_constant_function_has_the_zero_jacobian() -> None:
-    J = function_map(lambda x: torch.relu(x - 100) * 0 + 1, torch.ones(1, 4, dtype=D))
-    assert not J.apply(torch.eye(4, dtype=D)).any()
-    assert not J.apply_transpose(torch.eye(4, dtype=D)).any()
-
-
 def test_the_seed_decides() -> None:
     J = matrix_map(square_gaussian(50, np.random.default_rng(0)))
     assert half_logdet_by_lanczos(J, seed=3) == half_logdet_by_lanczos(J, seed=3)
     assert half_logdet_by_lanczos(J, seed=3) != half_logdet_by_lanczos(J, seed=4)
-
-
-@pytest.mark.parametrize("seed", range(5))
-def test_single_precision_products_widen_the_interval(unit_of: Callable[..., Any], seed: int) -> None:
-    generator = torch.Generator().manual_seed(seed)
-    weights = [torch.randn(3, 3, 3, 3, generator=generator) * 0.3 for _ in "12"]
-    operations = [
-        (torch.conv2d, (weights[0], None, 1, 1), {}),
-        (F.relu, (), {}),
-        (torch.conv2d, (weights[1], None, 1, 1), {}),
-    ]
-    x = torch.randn(3, 6, 5, generator=generator)
-    unit = unit_of(operations, (3, 6, 5))
-    found = half_logdet_by_lanczos(linearized_map(UnitJacobian(unit).at(x)), probes=90, seed=seed)
-    exact = float(torch.linalg.slogdet(unit.jacobian(x).double())[1])
-    assert found.dtype == "float32"
-    assert covered(found, exact)
 
 
 def test_a_floor_at_sigma_min_and_a_complete_space_leave_rounding_only() -> None:

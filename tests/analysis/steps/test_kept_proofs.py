@@ -14,7 +14,7 @@ from torch import Tensor
 
 from resnet_diffeo_probe.analysis.planning.plan import UnitPlan, make_plan, prepared
 from resnet_diffeo_probe.analysis.planning.settings import Settings
-from resnet_diffeo_probe.analysis.steps.stored_proofs import (
+from resnet_diffeo_probe.analysis.steps.kept_proofs import (
     pair_content,
     pair_from,
     proofs_content,
@@ -27,6 +27,7 @@ from resnet_diffeo_probe.bijectivity import Proofs, prove
 from resnet_diffeo_probe.bijectivity.witnesses.pixel_pair import NoPixelPair, PixelPair, pixel_pair
 from resnet_diffeo_probe.finding import Finding
 from resnet_diffeo_probe.units import Discovery, discover
+from tests.analysis.executed import telling
 from tests.analysis.networks import Block, Net, images, seeded
 from tests.analysis.steps.test_proving import contracting
 
@@ -204,7 +205,7 @@ def found(folder: Path, content: Content, read: Callable[[Content], Any]) -> tup
     reasons: list[str] = []
     with Store(folder) as store:
         store.begin(Conditions("m", "{}", "v"))
-        kept = KeptSteps(store, again=lambda *told: reasons.append(told[2]))
+        kept = KeptSteps(store, telling(recomputed=lambda *told: reasons.append(told[2])))
         kept.keep("proofs", "u", "basis", content)
         return kept.find("proofs", "u", "basis", read), reasons
 

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from resnet_diffeo_probe.analysis.result.finding_row import to_finding, to_number, to_row
 from resnet_diffeo_probe.analysis.result.part_check import validate_part
 from resnet_diffeo_probe.analysis.result.schema import validate_row
-from resnet_diffeo_probe.analysis.result.stored_finding import to_finding, to_number, to_row
 from resnet_diffeo_probe.analysis.steps.result_parts import certificates_json
 from resnet_diffeo_probe.analysis.store.kept_steps import Content, UnusableError
 from resnet_diffeo_probe.bijectivity import Proofs, Witness
+from resnet_diffeo_probe.bijectivity.certificates.branch_bounds import BranchBounds, branch_bounds
 from resnet_diffeo_probe.bijectivity.certificates.certificate_global import (
     GlobalCertificate,
     LayerBound,
@@ -60,7 +61,10 @@ def proofs_content(proofs: Proofs) -> Content:
                 for name, row in proofs.findings.items()
             },
             "balls": {
-                name: [[b.p, b.radius, b.classical_radius, b.units, b.criterion, b.limited_by] for b in balls]
+                name: [
+                    [b.p, b.radius, b.classical_radius, b.units, b.criterion, b.limited_by, b.failure]
+                    for b in balls
+                ]
                 for name, balls in proofs.balls.items()
             },
         },
@@ -74,19 +78,22 @@ def proofs_from(
     names: Collection[str],
     module: nn.Module | None,
     *,
-    jacobian: UnitJacobian | None = None,
+    jacobian: UnitJacobian,
+    believed: bool = False,
 ) -> Proofs:
     """Return the proofs of a unit that were kept.
 
-    Every pair is run through the unit, and through the user's own module, again: distances, the gap, the domain and
-    who checked it are what comes out now. A bound of Lip(F) that proves the unit injective is computed again.
+    Every pair is run through the unit, and through the user's own module, again: distances, the gap, the domain, who
+    checked it and what the proof rests on are what comes out now. A bound of Lip(F) that proves the unit injective is
+    computed again.
 
     Args:
         content: of `proofs_content`.
         unit: with parameters in float64.
         names: of the inputs that were looked at.
         module: the user's network in float64 and evaluation mode.
-        jacobian: of the unit; None: a bound that was computed in this process is believed.
+        jacobian: of the unit.
+        believed: whether a bound of Lip(F) was computed in this process, and need not be computed again.
 
     Raises:
         UnusableError: a pair is no proof, a bound is another one, or what is said of a pair is not true of its points.
@@ -97,13 +104,14 @@ def proofs_from(
     if unknown := {*kept["findings"], *kept["balls"]}.difference(names):
         raise ValueError(f"nothing was looked for at {sorted(unknown)[0]}")
     certificate = None if kept["certificate"] is None else _certificate_from(kept["certificate"], unit.name)
-    if certificate is not None and certificate.holds and jacobian is not None:
+    if certificate is not None and certificate.holds and not believed:
         now = global_certificate(jacobian, lower=False).upper
         if now is None or not math.isclose(now, to_number(certificate.upper), rel_tol=_ROUNDING):
             raise UnusableError("its bound is another one when it is computed again")
+    checked = _PairCheck(unit, module, jacobian, branch_bounds(jacobian) if kept["witnesses"] else None)
     proofs = Proofs(
         witnesses=tuple(
-            _witness_from(entry, f"{place}", content.arrays, unit, module)
+            _witness_from(entry, f"{place}", content.arrays, checked)
             for place, entry in enumerate(kept["witnesses"])
         ),
         certificate=certificate,
@@ -162,42 +170,53 @@ def _certificate_from(kept: Mapping[str, Any], unit: str) -> GlobalCertificate:
 def _witness_json(witness: Witness, name: str, arrays: dict[str, Tensor]) -> dict[str, Any]:
     # each array has bytes of its own: two pairs may share a point
     arrays |= {f"{name}.x{i}": x.detach().contiguous().clone() for i, x in ((1, witness.x1), (2, witness.x2))}
-    return {"kind": witness.kind, "about": witness.about}
+    return {"kind": witness.kind, "is_proof": witness.is_proof, "about": witness.about}
+
+
+@dataclass(frozen=True, eq=False)
+class _PairCheck:
+    """What the pairs of one unit are checked with."""
+
+    unit: ResidualUnit
+    module: nn.Module | None
+    jacobian: UnitJacobian
+    bounds: BranchBounds | None
+
+    def run(self, entry: Mapping[str, Any], which: Map, name: str, arrays: Mapping[str, Tensor]) -> Witness:
+        example = torch.empty(1, *self.unit.input_shape, dtype=torch.float64, device="meta")
+        x1, x2 = (_array(arrays, f"{name}.x{i}", example) for i in (1, 2))
+        witness = check(
+            self.unit,
+            which,
+            x1,
+            x2,
+            entry["kind"],
+            module=self.module,
+            about=dict(entry["about"]),
+            jacobian=self.jacobian,
+            bounds=self.bounds,
+        )
+        if not witness.agrees or witness.is_proof != entry["is_proof"]:
+            raise UnusableError("a pair is no proof when it is checked again")
+        return witness
 
 
 def _witness_from(
     entry: Mapping[str, Any],
     name: str,
     arrays: Mapping[str, Tensor],
-    unit: ResidualUnit,
-    module: nn.Module | None,
+    checked: _PairCheck,
 ) -> Witness:
     which: Map = entry["map"]
     if which not in ("sum", "unit"):
         raise ValueError(f"a unit has no map {which!r}")
-    witness = _checked(entry, which, name, arrays, unit, module)
+    witness = checked.run(entry, which, name, arrays)
     if (more := entry.get("grown")) is None:
         return witness
-    grown = _checked(more, which, f"{name}.grown", arrays, unit, module)
+    grown = checked.run(more, which, f"{name}.grown", arrays)
     if not math.isclose(grown.distance, witness.about["grown_distance"], rel_tol=_ROUNDING):
         raise UnusableError("its pair has grown to another size than is said")
     return replace(witness, grown=grown)
-
-
-def _checked(
-    entry: Mapping[str, Any],
-    which: Map,
-    name: str,
-    arrays: Mapping[str, Tensor],
-    unit: ResidualUnit,
-    module: nn.Module | None,
-) -> Witness:
-    example = torch.empty(1, *unit.input_shape, dtype=torch.float64, device="meta")
-    x1, x2 = (_array(arrays, f"{name}.x{i}", example) for i in (1, 2))
-    witness = check(unit, which, x1, x2, entry["kind"], module=module, about=dict(entry["about"]))
-    if not witness.is_proof:
-        raise UnusableError("a pair is no proof when it is checked again")
-    return witness
 
 
 def _array(arrays: Mapping[str, Tensor], name: str, like: Tensor) -> Tensor:

@@ -5,10 +5,11 @@ import pickle
 from hypothesis import given
 from hypothesis import strategies as st
 
+from resnet_diffeo_probe.analysis.measuring.execution import Execution
 from resnet_diffeo_probe.analysis.measuring.executors import InThreads
 from resnet_diffeo_probe.analysis.measuring.first_look import as_inputs
+from resnet_diffeo_probe.analysis.measuring.held_once import HeldOnce
 from resnet_diffeo_probe.analysis.measuring.run import run_plan
-from resnet_diffeo_probe.analysis.measuring.sharing import Shared
 from resnet_diffeo_probe.analysis.planning.plan import make_plan, prepared
 from resnet_diffeo_probe.analysis.planning.settings import Settings
 from resnet_diffeo_probe.finding import Evidence, Finding, Status
@@ -36,7 +37,7 @@ def sent(value):
 
 @given(rows=st.lists(st.dictionaries(st.sampled_from(["sign", "sigma_min"]), FINDING), max_size=8))
 def test_what_is_shared_is_written_as_before(rows):
-    shared = Shared()
+    shared = HeldOnce()
     for row in rows:
         again = shared.row(sent(row))
         # as text, since 1 and 1.0 are equal
@@ -44,7 +45,7 @@ def test_what_is_shared_is_written_as_before(rows):
 
 
 def test_words_and_findings_without_a_measured_number_are_held_once():
-    shared = Shared()
+    shared = HeldOnce()
     row = {
         "sign": Finding(1, dtype="float64"),
         "critical_step": Finding.missing(Status.NOT_CONVERGED, "it did not"),
@@ -71,7 +72,7 @@ def test_a_run_holds_equal_words_once():
     discovery = discover(seeded(lambda: Net(Block(2), Block(2))).double(), images(1).double())
     plan = prepared(make_plan(discovery, Settings(measures=("sign", "logabsdet"), workers=1)))
     batch = as_inputs(images(4))
-    rows = run_plan(discovery, plan, batch, executor=Apart(discovery, plan)).rows
+    rows = run_plan(discovery, plan, batch, Execution(executor=Apart)).rows
     findings = [pair for by_input in rows.values() for row in by_input.values() for pair in row.items()]
     assert len(findings) == 16
     for words in ([quantity for quantity, _ in findings], [found.dtype for _, found in findings]):
