@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 
 from resnet_diffeo_probe.errors import LoadError
-from resnet_diffeo_probe.flows.fields.architecture import NETWORKS, Architecture
+from resnet_diffeo_probe.flows.fields.architecture import NETWORKS, PlaneNetwork
 from resnet_diffeo_probe.flows.fields.setting import SETTINGS, setting_named
 from resnet_diffeo_probe.flows.studies.depth_study import DEPTHS, depth_rows
 from resnet_diffeo_probe.flows.training.checkpoint import load_training, save_training
@@ -36,7 +36,7 @@ def main() -> None:
     for depth in DEPTHS:
         for network in (letter for letter in NETWORKS if letter in options.networks):
             setting = setting_named(
-                options.setting, network, architecture=Architecture(steps=depth), epochs=options.epochs
+                options.setting, network, architecture=PlaneNetwork(steps=depth), epochs=options.epochs
             )
             path = options.work / f"{network}_{depth}.npz"
             seeds = tuple(range(options.seeds))

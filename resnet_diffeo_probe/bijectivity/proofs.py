@@ -23,7 +23,7 @@ from resnet_diffeo_probe.bijectivity.inverse.inverse_consistency import (
     INVERSE_QUANTITIES,
     inverse_consistency,
 )
-from resnet_diffeo_probe.bijectivity.search.search import Effort, clipping_witness, fold_witness
+from resnet_diffeo_probe.bijectivity.search.search import SearchEffort, clipping_witness, fold_witness
 from resnet_diffeo_probe.bijectivity.search.twin import twin_witness
 from resnet_diffeo_probe.bijectivity.witnesses.witness import UnitMaps, Witness, check
 from resnet_diffeo_probe.errors import DiffeoProbeError
@@ -163,7 +163,7 @@ def _sum_witness(
     seed: int,
 ) -> Witness | None:
     """Return the pair at a fold, with the largest other pair as its `grown`; only where folds were seen."""
-    effort = Effort()
+    effort = SearchEffort()
     signs = [_sign(rows.get(name, {}).get("sign")) for name in names]
     folded = fold_witness(unit, jacobian, inputs, signs, names, module=module, effort=effort, bounds=bounds)
     others = [

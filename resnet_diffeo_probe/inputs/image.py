@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from PIL.Image import Image
 
-__all__ = ["MAX_PIXELS", "MAX_UNRESIZED", "Picture", "UnreadableImageError", "read_picture", "recognize"]
+__all__ = ["MAX_PIXELS", "MAX_UNRESIZED", "DecodedImage", "UnreadableImageError", "read_picture", "recognize"]
 
 # PIL's own limit (a quarter of a GiB of RGB): beyond it a small file may be built to fill the memory
 MAX_PIXELS = 89_478_485
@@ -38,7 +38,7 @@ class UnreadableImageError(Exception):
 
 
 @dataclass(frozen=True, eq=False)
-class Picture:
+class DecodedImage:
     """A decoded image.
 
     Attributes:
@@ -62,7 +62,7 @@ def recognize(path: Path) -> None:
         _identified(stream)
 
 
-def read_picture(path: Path, channels: int | None, preprocessing: Preprocessing) -> Picture:
+def read_picture(path: Path, channels: int | None, preprocessing: Preprocessing) -> DecodedImage:
     """Decode an image, turn it upright, bring it to the wanted channels and size.
 
     Args:
@@ -103,7 +103,7 @@ def read_picture(path: Path, channels: int | None, preprocessing: Preprocessing)
             f"damaged image: {lines[0][:120] if lines else type(error).__name__}"
         ) from error
     pixels = pixels[None] if pixels.ndim == 2 else np.ascontiguousarray(pixels.transpose(2, 0, 1))
-    return Picture(pixels, tuple(notes), digest)
+    return DecodedImage(pixels, tuple(notes), digest)
 
 
 @contextmanager

@@ -9,7 +9,7 @@ from resnet_diffeo_probe.measures.record.criterion import Criterion
 from resnet_diffeo_probe.measures.record.depth_chart import DepthChart
 from resnet_diffeo_probe.measures.record.limit import UNLIMITED, Limit
 from resnet_diffeo_probe.measures.record.measure import Measure, Of, Shown
-from resnet_diffeo_probe.measures.record.method import Method
+from resnet_diffeo_probe.measures.record.method import MethodSentence
 from resnet_diffeo_probe.measures.record.reference import Reference
 
 __all__ = ["CRITICAL_STEP", "LEFTMOST_REAL_EIGENVALUE", "REAL_EIGENVALUES_BELOW_MINUS_ONE"]
@@ -38,7 +38,7 @@ _STEP = Criterion(
 _SENTENCE = (
     "The critical step is {step} with {lambda} the leftmost real eigenvalue of the Jacobian of {branch}, "
 )
-_METHOD = Method(
+_METHOD = MethodSentence(
     key="eigenvalues",
     paragraph="spectrum",
     direct=_SENTENCE + "from all eigenvalues {matrix}. ",

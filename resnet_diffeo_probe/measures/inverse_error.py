@@ -8,7 +8,7 @@ from resnet_diffeo_probe.measures.record.criterion import Criterion
 from resnet_diffeo_probe.measures.record.depth_chart import DepthChart
 from resnet_diffeo_probe.measures.record.limit import Limit
 from resnet_diffeo_probe.measures.record.measure import Budget, Cost, Measure, Of, Shown
-from resnet_diffeo_probe.measures.record.method import Method
+from resnet_diffeo_probe.measures.record.method import MethodSentence
 from resnet_diffeo_probe.measures.record.reference import Reference
 
 __all__ = ["INVERSE_ERROR", "INVERSE_ERROR_EULER", "INVERSE_ERROR_EXACT", "INVERSE_ERROR_FIXED_POINT"]
@@ -40,7 +40,7 @@ _INVERSE = Criterion(
     advice="A run that did not converge is marked, not dropped; it does not prove that there is no inverse.",
 )
 
-_METHOD = Method(
+_METHOD = MethodSentence(
     key="inverse_error",
     paragraph="spectrum",
     direct="Inverses were computed iteratively {iresnet} and compared with the input. ",

@@ -6,7 +6,7 @@ from markupsafe import Markup
 
 from resnet_diffeo_probe.measures.determinant import DENSITY, LOCAL_VOLUME
 from resnet_diffeo_probe.measures.record.measure import Budget, Measure, Of
-from resnet_diffeo_probe.measures.record.method import Method
+from resnet_diffeo_probe.measures.record.method import MethodSentence
 
 __all__ = ["LOGABSDET_POWER_SERIES"]
 
@@ -20,7 +20,7 @@ LOGABSDET_POWER_SERIES = Measure(
     budget=Budget.FULL,
     after=DENSITY,
     criterion=LOCAL_VOLUME,
-    method=Method(
+    method=MethodSentence(
         key="power_series",
         paragraph="estimates",
         direct="The power series of {iresnet} was evaluated for comparison where it converges. ",

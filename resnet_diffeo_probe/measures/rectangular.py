@@ -6,7 +6,7 @@ from markupsafe import Markup
 
 from resnet_diffeo_probe.measures.record.criterion import Criterion
 from resnet_diffeo_probe.measures.record.measure import Measure, Of
-from resnet_diffeo_probe.measures.record.method import Method
+from resnet_diffeo_probe.measures.record.method import MethodSentence
 
 __all__ = [
     "RECTANGULAR_HALF_LOGDET",
@@ -44,7 +44,7 @@ _RECTANGULAR = Criterion(
 )
 
 _SENTENCE = "Of units that change the dimension, the rectangular Jacobian was measured"
-_METHOD = Method(
+_METHOD = MethodSentence(
     key="rectangular",
     paragraph="estimates",
     direct=_SENTENCE + " whole. ",

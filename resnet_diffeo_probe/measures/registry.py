@@ -22,7 +22,7 @@ from resnet_diffeo_probe.measures.record.criterion import Criterion
 from resnet_diffeo_probe.measures.record.depth_chart import DepthChart
 from resnet_diffeo_probe.measures.record.limit import Limit
 from resnet_diffeo_probe.measures.record.measure import Cost, Measure, Of
-from resnet_diffeo_probe.measures.record.method import Method
+from resnet_diffeo_probe.measures.record.method import MethodSentence
 
 __all__ = [
     "CHARTS",
@@ -95,7 +95,7 @@ def _in_place(found: Iterable[_Any | None]) -> tuple[_Any, ...]:
 #: In the order of tables; the next ones in the order in which pages and lists have them, each once.
 SHOWN: tuple[Measure, ...] = _in_place(MEASURES)
 CRITERIA: tuple[Criterion, ...] = _in_place(measure.criterion for measure in MEASURES)
-METHODS: tuple[Method, ...] = _in_place(measure.method for measure in MEASURES)
+METHODS: tuple[MethodSentence, ...] = _in_place(measure.method for measure in MEASURES)
 LIMITS: tuple[Limit, ...] = _in_place(limit for measure in MEASURES for limit in measure.limits)
 CHARTS: tuple[DepthChart, ...] = _in_place(chart for measure in MEASURES for chart in measure.charts)
 

@@ -8,7 +8,7 @@ from resnet_diffeo_probe.measures.record.criterion import Criterion
 from resnet_diffeo_probe.measures.record.depth_chart import DepthChart
 from resnet_diffeo_probe.measures.record.limit import Limit
 from resnet_diffeo_probe.measures.record.measure import Cost, Measure, Of, Shown
-from resnet_diffeo_probe.measures.record.method import Method
+from resnet_diffeo_probe.measures.record.method import MethodSentence
 from resnet_diffeo_probe.measures.record.reference import Reference
 
 __all__ = ["CONDITION", "SIGMA_MAX", "SIGMA_MIN"]
@@ -32,7 +32,7 @@ _SINGULAR_VALUES = Criterion(
     advice="Where it is close to zero, treat the sign there as fragile and look for a fold nearby.",
 )
 
-_METHOD = Method(
+_METHOD = MethodSentence(
     key="singular_values",
     paragraph="spectrum",
     direct="Extreme singular values were taken from a full decomposition of {jacobian} {matrix}. ",

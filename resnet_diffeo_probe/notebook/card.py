@@ -9,7 +9,7 @@ from markupsafe import Markup
 
 from resnet_diffeo_probe.report.text.escaping import MINUS, number, visible
 from resnet_diffeo_probe.report.text.quantities import DENSITY
-from resnet_diffeo_probe.report.text.units import Unit, network_verdicts, units_of
+from resnet_diffeo_probe.report.text.units import ReportUnit, network_verdicts, units_of
 
 __all__ = ["card"]
 
@@ -51,7 +51,7 @@ def card(result: Mapping[str, Any]) -> Markup:
     )
 
 
-def _row(unit: Unit) -> Markup:
+def _row(unit: ReportUnit) -> Markup:
     verdict = unit.verdicts[0]
     fill, ink = _FILLS.get(verdict.state.key, _OTHER)
     return _ROW.format(
@@ -67,7 +67,7 @@ def _row(unit: Unit) -> Markup:
     )
 
 
-def _signs(unit: Unit) -> str:
+def _signs(unit: ReportUnit) -> str:
     counts = unit.counts
     if counts is None or not unit.signs:
         return number(None)

@@ -20,7 +20,7 @@ from resnet_diffeo_probe.report.figures.drawable import is_below, is_drawable
 from resnet_diffeo_probe.report.text.escaping import label
 from resnet_diffeo_probe.report.text.quantities import DENSITY, quantity, shown_in
 from resnet_diffeo_probe.report.text.summary import value_of
-from resnet_diffeo_probe.report.text.units import Unit, units_of
+from resnet_diffeo_probe.report.text.units import ReportUnit, units_of
 
 __all__ = ["NotebookFigure", "depth", "determinants"]
 
@@ -104,7 +104,7 @@ def determinants(result: Mapping[str, Any]) -> NotebookFigure:
     return figure
 
 
-def _draw(axes: Any, units: Sequence[Unit], key: str) -> None:
+def _draw(axes: Any, units: Sequence[ReportUnit], key: str) -> None:
     if key in _LOGARITHMIC:
         axes.set_yscale("log")
     for band in bands_for(key):
@@ -129,7 +129,7 @@ def _draw(axes: Any, units: Sequence[Unit], key: str) -> None:
     axes.set_title(quantity(key).name)
 
 
-def _values(unit: Unit, key: str) -> list[tuple[float | None, str]]:
+def _values(unit: ReportUnit, key: str) -> list[tuple[float | None, str]]:
     """Return (value, colour) at each input; None for a run that did not converge."""
     stored, divide_by = unit.rows.get(key), 1
     if stored is None and key == DENSITY:

@@ -19,7 +19,7 @@ from resnet_diffeo_probe.flows.fields.field import VelocityField
 from resnet_diffeo_probe.flows.integration.jacobian_map import determinant_map
 from resnet_diffeo_probe.references.catalogue import DEFAULT_SETTING, shipped_references
 from resnet_diffeo_probe.references.paper.spiral_figures import (
-    Shown,
+    DrawnSeeds,
     draw_determinant,
     draw_flow_step,
     draw_regions,
@@ -79,7 +79,7 @@ def draw_pictures(setting: str = DEFAULT_SETTING) -> dict[str, Any]:
     return pictures
 
 
-def _flow(item: Shown, step: int) -> dict[str, Any]:
+def _flow(item: DrawnSeeds, step: int) -> dict[str, Any]:
     reach: list[float] = []
     picture = _panel(lambda axis: reach.append(draw_flow_step(axis, item, step, size=1.6, line=0.4)), _SMALL)
     return {"step": step, "reach": reach[0], **picture}

@@ -12,7 +12,7 @@ from torch import Tensor, fx, nn
 from resnet_diffeo_probe.errors import InputsError
 from resnet_diffeo_probe.units.graph.rebuild import Rebuilt, agree, rebuild, unwrapped
 from resnet_diffeo_probe.units.recognition.near_misses import BLIND_SPOTS
-from resnet_diffeo_probe.units.recognition.rules import RejectedSum, UnitPlan, plan_units
+from resnet_diffeo_probe.units.recognition.rules import RecognizedUnit, RejectedSum, plan_units
 from resnet_diffeo_probe.units.subgraph import Cutter
 from resnet_diffeo_probe.units.taps import observed, record_taps, tapped
 from resnet_diffeo_probe.units.transfer import transferred
@@ -40,7 +40,7 @@ class Discovery:
         dispatched: whether the model was taped at the dispatcher.
     """
 
-    def __init__(self, rebuilt: Rebuilt, plans: Sequence[UnitPlan], rejected: Sequence[RejectedSum]):
+    def __init__(self, rebuilt: Rebuilt, plans: Sequence[RecognizedUnit], rejected: Sequence[RejectedSum]):
         self.graph: fx.GraphModule = rebuilt.graph
         self.batch_is_free = rebuilt.batch_is_free
         self.exact = rebuilt.exact
@@ -49,7 +49,7 @@ class Discovery:
         self._rebuilt = rebuilt
         cutter = Cutter(self.graph)
         units: list[ResidualUnit] = []
-        kept: list[UnitPlan] = []
+        kept: list[RecognizedUnit] = []
         refused = list(rejected)
         for plan in plans:
             try:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, fx, nn
 
 from resnet_diffeo_probe.units.graph.build import assemble, erase_unused
-from resnet_diffeo_probe.units.recognition.rules import UnitPlan
+from resnet_diffeo_probe.units.recognition.rules import RecognizedUnit
 from resnet_diffeo_probe.units.subgraph import attribute, scaled_sum
 from resnet_diffeo_probe.units.unit import ResidualUnit, UnitActivations
 
@@ -34,7 +34,7 @@ def _copy(module: fx.GraphModule) -> tuple[fx.Graph, dict[str, fx.Node], dict[st
 
 
 def observed(
-    module: fx.GraphModule, plans: Sequence[UnitPlan], x: Tensor
+    module: fx.GraphModule, plans: Sequence[RecognizedUnit], x: Tensor
 ) -> tuple[Any, dict[str, UnitActivations]]:
     """Run a rebuilt network and keep what goes through its units.
 
@@ -66,7 +66,7 @@ def observed(
 
 
 def tapped(
-    module: fx.GraphModule, plans: Sequence[UnitPlan], units: Sequence[ResidualUnit]
+    module: fx.GraphModule, plans: Sequence[RecognizedUnit], units: Sequence[ResidualUnit]
 ) -> fx.GraphModule:
     """Put `nn.Identity` taps into a copy of a rebuilt network.
 

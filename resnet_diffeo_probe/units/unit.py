@@ -12,7 +12,7 @@ from torch import Tensor, fx
 
 from resnet_diffeo_probe.activations import Activation
 from resnet_diffeo_probe.units.applied import activation_name, applied
-from resnet_diffeo_probe.units.recognition.rules import UnitPlan
+from resnet_diffeo_probe.units.recognition.rules import RecognizedUnit
 from resnet_diffeo_probe.units.recognition.terms import Term
 from resnet_diffeo_probe.units.subgraph import Cutter
 
@@ -109,7 +109,7 @@ class ResidualUnit:
     __call__ = forward
 
 
-def cut_unit(plan: UnitPlan, index: int, graph: fx.Graph, cutter: Cutter) -> ResidualUnit:
+def cut_unit(plan: RecognizedUnit, index: int, graph: fx.Graph, cutter: Cutter) -> ResidualUnit:
     """Cut a planned unit out of its graph.
 
     Args:

@@ -74,7 +74,7 @@ def around(inner, seed, n, size):
     return lambda z: inner(z @ first) @ last, x
 
 
-@settings(max_examples=200, derandomize=True, deadline=None)
+@settings(max_examples=200)
 @given(name=st.sampled_from(sorted(HONEST)), seed=st.integers(0, 10_000), n=st.sampled_from([2, 5, 40]))
 def test_a_derivative_that_is_right_is_never_doubted(name, seed, n):
     function, x = around(HONEST[name], seed, n, 3.0)
@@ -82,14 +82,14 @@ def test_a_derivative_that_is_right_is_never_doubted(name, seed, n):
     assert declared_doubt(function, x, rounding=lambda: moved * torch.ones_like(x)) is None
 
 
-@settings(max_examples=100, derandomize=True, deadline=None)
+@settings(max_examples=100)
 @given(name=st.sampled_from(["relu", "maximum", "a tie everywhere", "sorted"]), seed=st.integers(0, 10_000))
 def test_a_kink_at_the_input_is_no_false_alarm(name, seed):
     function, x = around(HONEST[name], seed, 6, 1.0)
     assert declared_doubt(function, 0 * x, rounding=lambda: 1e-16 * torch.ones_like(x)) is None
 
 
-@settings(max_examples=200, derandomize=True, deadline=None)
+@settings(max_examples=200)
 @given(name=st.sampled_from(sorted(DISHONEST)), seed=st.integers(0, 10_000), n=st.sampled_from([2, 5, 40]))
 def test_a_derivative_that_is_wrong_is_always_doubted(name, seed, n):
     function, x = around(DISHONEST[name], seed, n, 3.0)

@@ -58,7 +58,7 @@ def doubts_of(inner, seed, n, size):
     return module, X, [faithful.doubts(x) for x in X.split(1)]
 
 
-@settings(max_examples=120, derandomize=True, deadline=None)
+@settings(max_examples=120)
 @given(
     name=st.sampled_from(sorted(SAME)),
     seed=st.integers(0, 10_000),
@@ -70,7 +70,7 @@ def test_rounding_is_never_called_another_function(name, seed, n, size):
     assert doubts == [{}, {}, {}]
 
 
-@settings(max_examples=100, derandomize=True, deadline=None)
+@settings(max_examples=100)
 @given(name=st.sampled_from(sorted(OTHER)), seed=st.integers(0, 10_000), n=st.sampled_from([2, 7, 40]))
 def test_another_function_in_float32_is_a_status(name, seed, n):
     module, X, doubts = doubts_of(OTHER[name], seed, n, 1.0)
@@ -96,7 +96,7 @@ def test_rows_of_another_function_hold_no_number_and_prove_nothing():
     assert "another function than in float64" in result["verdicts"][0]["sentence"]
 
 
-@settings(max_examples=60, derandomize=True, deadline=None)
+@settings(max_examples=60)
 @given(seed=st.integers(0, 10_000), exponent=st.integers(-6, 0))
 def test_rms_norm_keeps_the_epsilon_of_the_users_dtype(seed, exponent):
     torch.manual_seed(seed)
@@ -121,7 +121,7 @@ class Normed(nn.Module):
         return x - self.norm(self.linear(x))
 
 
-@settings(max_examples=60, derandomize=True, deadline=None)
+@settings(max_examples=60)
 @given(seed=st.integers(0, 10_000), size=st.sampled_from([1e-3, 1.0, 1e3]), n=st.sampled_from([4, 64]))
 def test_the_measured_rounding_is_of_the_size_of_the_real_one(seed, size, n):
     torch.manual_seed(seed)

@@ -110,7 +110,7 @@ def network(kind, seed):
     return kind().eval(), 2 * torch.randn(3, WIDTH)
 
 
-@settings(max_examples=140, derandomize=True, deadline=None)
+@settings(max_examples=140)
 @given(kind=st.sampled_from(KINDS), seed=st.integers(0, 10_000))
 def test_units_are_doubted_exactly_where_the_path_is_another_one(kind, seed):
     module, X = network(kind, seed)
@@ -131,7 +131,7 @@ def test_units_are_doubted_exactly_where_the_path_is_another_one(kind, seed):
             assert all("another path" in reason for reason in doubts.values())
 
 
-@settings(max_examples=25, derandomize=True, deadline=None)
+@settings(max_examples=25)
 @given(kind=st.sampled_from(KINDS[1:6]), seed=st.integers(0, 10_000))
 def test_nothing_is_proven_of_a_unit_whose_code_reads_its_input(kind, seed):
     module, X = network(kind, seed)
@@ -164,7 +164,7 @@ def test_opposite_signs_of_a_gate_are_no_proof_and_the_row_says_why():
     assert signs["input[1]"]["status"] == "other_function"
     assert "another path" in signs["input[1]"]["reason"]
     assert result["verdicts"][0]["state"] == "no_violation_found"
-    assert "reads numbers of its own input" in result["verdicts"][0]["sentence"]
+    assert "another path" in result["verdicts"][0]["sentence"]
 
 
 def test_a_contracting_path_certifies_nothing():

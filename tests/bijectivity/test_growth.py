@@ -11,7 +11,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from resnet_diffeo_probe.bijectivity.branch import norm
-from resnet_diffeo_probe.bijectivity.inverse.newton import Outcome, newton
+from resnet_diffeo_probe.bijectivity.inverse.newton import IterationEnd, newton
 from resnet_diffeo_probe.bijectivity.search.clipped import pair_by_clipping
 from resnet_diffeo_probe.bijectivity.search.fold import find_fold
 from resnet_diffeo_probe.bijectivity.search.growth import grow
@@ -89,11 +89,11 @@ def test_newton_says_why_it_ended(build_unit: Any) -> None:
     # g(x) = x − 3 relu(x) is nowhere above zero: there is nothing to converge to
     unit = build_unit([(F.relu, ()), (F.linear, (torch.tensor([[-3.0]], dtype=torch.float64),))], (1,))
     one = torch.ones(1, 1, dtype=torch.float64)
-    assert newton(UnitJacobian(unit), one, -one).outcome is Outcome.STALLED
-    assert newton(UnitJacobian(unit), one, -one, max_factorizations=0).outcome is Outcome.EXHAUSTED
+    assert newton(UnitJacobian(unit), one, -one).outcome is IterationEnd.STALLED
+    assert newton(UnitJacobian(unit), one, -one, max_factorizations=0).outcome is IterationEnd.EXHAUSTED
     flat = build_unit([(F.linear, (-torch.eye(2, dtype=torch.float64),))], (2,))
     zero = torch.zeros(1, 2, dtype=torch.float64)
-    assert newton(UnitJacobian(flat), zero + 1, zero).outcome is Outcome.SINGULAR
+    assert newton(UnitJacobian(flat), zero + 1, zero).outcome is IterationEnd.SINGULAR
 
 
 @pytest.mark.parametrize("kind", ["dense", "tanh", "basic", "bottleneck"])

@@ -14,7 +14,7 @@ from torch import Tensor
 from resnet_diffeo_probe.bijectivity.branch import norm
 from resnet_diffeo_probe.bijectivity.certificates.certificate_global import global_certificate
 from resnet_diffeo_probe.bijectivity.certificates.error_bound import branch_bounds, clearance
-from resnet_diffeo_probe.bijectivity.inverse.inverse import Method, fixed_point, invert
+from resnet_diffeo_probe.bijectivity.inverse.inverse import InverseMethod, fixed_point, invert
 from resnet_diffeo_probe.bijectivity.inverse.inverse_consistency import (
     INVERSE_QUANTITIES,
     inverse_consistency,
@@ -133,7 +133,7 @@ def test_fixed_point_contracts_or_says_that_it_does_not(build_unit: Any) -> None
     assert bad.rate == pytest.approx(3)
     exact = invert(scalar(-3.0), one)
     assert exact.converged
-    assert exact.method is Method.NEWTON
+    assert exact.method is InverseMethod.NEWTON
     assert float(exact.x) == pytest.approx(-0.5, abs=1e-15)
 
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from resnet_diffeo_probe.bijectivity.branch import norm
 from resnet_diffeo_probe.bijectivity.search.search import (
-    Effort,
+    SearchEffort,
     clipping_witness,
     fold_witness,
     nearest_opposite,
@@ -62,7 +62,7 @@ def test_signs_at_inputs_become_a_proof(make_unit: Any, kind: str) -> None:
         inputs = torch.cat([unit.draw(s) for s in range(20)])
         signs = [unit.sign(x[None]) for x in inputs]
         names = [f"i{k}" for k in range(20)]
-        found = fold_witness(unit, UnitJacobian(unit), inputs, signs, names, effort=Effort(growth=6))
+        found = fold_witness(unit, UnitJacobian(unit), inputs, signs, names, effort=SearchEffort(growth=6))
         if len(set(signs)) == 1:
             assert found is None
             continue

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from resnet_diffeo_probe.errors import ConfigurationError
-from resnet_diffeo_probe.flows.fields.architecture import Architecture
+from resnet_diffeo_probe.flows.fields.architecture import PlaneNetwork
 from resnet_diffeo_probe.flows.fields.field import VelocityField
 from resnet_diffeo_probe.flows.fields.parameters import Parameters, glorot_uniform
 from resnet_diffeo_probe.flows.integration.consistency import inverse_consistency
@@ -25,7 +25,7 @@ def _parameters(architecture, seeds=2, gain=0.5):
     return parameters
 
 
-FIELD = VelocityField(_parameters(Architecture(steps=4)))
+FIELD = VelocityField(_parameters(PlaneNetwork(steps=4)))
 POINTS = np.random.default_rng(3).uniform(-2, 2, (1, 2, 9))
 
 
@@ -47,7 +47,7 @@ def test_exponential_is_a_one_parameter_group():
 
 
 def test_only_stationary_fields_have_an_exponential():
-    field = VelocityField(_parameters(Architecture(steps=3, shared=False)))
+    field = VelocityField(_parameters(PlaneNetwork(steps=3, shared=False)))
     for call in (exponential, group_error):
         with pytest.raises(ConfigurationError, match="time-varying"):
             call(field, POINTS)
@@ -65,7 +65,7 @@ def test_inverse_consistency_is_of_first_order(first):
 
 def _fold(width):
     """One step x -> x - 2 tanh(x / width) in the first coordinate: folds where |x| is below about width."""
-    architecture = Architecture(steps=1, widths=(1,), bias=False)
+    architecture = PlaneNetwork(steps=1, widths=(1,), bias=False)
     parameters = Parameters.zeros(architecture, 1, np.float64)
     parameters.kernels[0][0, 0] = [[1 / width, 0.0]]
     parameters.kernels[1][0, 0] = [[-2.0], [0.0]]
@@ -98,7 +98,7 @@ def test_a_reflection_tears_nothing():
 def _disc(radius):
     """A classifier whose boundary is nearly a circle: softplus rows of many directions, summed."""
     count = 16
-    architecture = Architecture(steps=1, widths=(count,), activation="softplus")
+    architecture = PlaneNetwork(steps=1, widths=(count,), activation="softplus")
     parameters = Parameters.zeros(architecture, 1, np.float64)
     angle = 2 * np.pi * np.arange(count) / count
     parameters.kernels[0][0, 0] = np.stack([np.cos(angle), np.sin(angle), np.zeros(count)], axis=1)
@@ -141,7 +141,7 @@ def test_no_boundary_in_the_square():
 
 
 def test_logit_gradient_is_the_derivative():
-    parameters = _parameters(Architecture(steps=3, shared=False))
+    parameters = _parameters(PlaneNetwork(steps=3, shared=False))
     gradient = logit_and_gradient(parameters, POINTS)[1]
     for j in range(2):
         shift = np.zeros((1, 2, 1))

@@ -9,8 +9,8 @@ from resnet_diffeo_probe.errors import ConfigurationError
 from resnet_diffeo_probe.flows.certification.boundary_injectivity import injective_on_boundary
 from resnet_diffeo_probe.flows.certification.certify import MapVerdict, certify
 from resnet_diffeo_probe.flows.certification.collision import colliding_pair
-from resnet_diffeo_probe.flows.certification.enclosure import EnclosedMap, Enclosure
-from resnet_diffeo_probe.flows.fields.architecture import Architecture
+from resnet_diffeo_probe.flows.certification.enclosure import EnclosedMap, MapEnclosure
+from resnet_diffeo_probe.flows.fields.architecture import PlaneNetwork
 from resnet_diffeo_probe.flows.fields.field import VelocityField
 from resnet_diffeo_probe.flows.fields.parameters import Parameters, glorot_uniform
 from resnet_diffeo_probe.flows.fields.plane import determinant
@@ -19,7 +19,7 @@ from resnet_diffeo_probe.references.weights import shipped_weights
 
 
 def _parameters(shared=True, steps=10, gain=0.6, seed=0, bias=True):
-    architecture = Architecture(steps=steps, shared=shared, bias=bias)
+    architecture = PlaneNetwork(steps=steps, shared=shared, bias=bias)
     parameters = glorot_uniform(architecture, [np.random.default_rng(seed)], gain=gain)
     parameters.flat[...] += 0.1 * np.random.default_rng(seed + 50).standard_normal(parameters.flat.shape)
     return parameters.astype(np.float64)
@@ -70,7 +70,7 @@ def test_points_are_enclosed_to_rounding():
 
 def _one_step(scale, width=0.5):
     """x -> x - scale tanh(x / width) in the first coordinate: a bijection if scale < width, else a fold."""
-    parameters = Parameters.zeros(Architecture(steps=1, widths=(1,), bias=False), 1, np.float64)
+    parameters = Parameters.zeros(PlaneNetwork(steps=1, widths=(1,), bias=False), 1, np.float64)
     parameters.kernels[0][0, 0] = [[1 / width, 0.0]]
     parameters.kernels[1][0, 0] = [[-scale], [0.0]]
     return parameters
@@ -130,7 +130,7 @@ def test_folding_networks_have_colliding_points(seed):
 def test_a_fold_narrower_than_the_boxes_is_found_at_a_point():
     # |x - 1| < 0.002 folds
     parameters = _one_step(0.004, width=0.002)
-    architecture = Architecture(steps=1, widths=(1,))
+    architecture = PlaneNetwork(steps=1, widths=(1,))
     shifted = Parameters.zeros(architecture, 1, np.float64)
     shifted.kernels[0][0, 0] = [[*parameters.kernels[0][0, 0, 0], -1.0 / 0.002]]
     shifted.kernels[1][...] = parameters.kernels[1]
@@ -160,7 +160,7 @@ class _ComplexExponential:
         matrix = middle * half[None]
         error = np.broadcast_to(spread * half.sum(axis=0) + 1e-12, image.shape)
         ones = np.ones(x.size, dtype=np.int8)
-        return Enclosure(image, matrix, error, ones, np.stack([ones, ones]) * 1.0, middle, radius)
+        return MapEnclosure(image, matrix, error, ones, np.stack([ones, ones]) * 1.0, middle, radius)
 
 
 @pytest.mark.parametrize(("radius", "injective"), [(3.0, True), (3.13, True), (3.15, False), (3.5, False)])
@@ -190,10 +190,10 @@ def test_boundary_is_covered_with_its_corners():
 
 
 def test_what_cannot_be_certified_is_refused():
-    for architecture in (Architecture(activation="relu"), Architecture(widths=(4, 4))):
+    for architecture in (PlaneNetwork(activation="relu"), PlaneNetwork(widths=(4, 4))):
         with pytest.raises(ConfigurationError, match="certification"):
             certify(Parameters.zeros(architecture, 1, np.float64), 3.0)
     with pytest.raises(ConfigurationError):
-        certify(Parameters.zeros(Architecture(), 2), 3.0)
+        certify(Parameters.zeros(PlaneNetwork(), 2), 3.0)
     with pytest.raises(ConfigurationError):
         certify(_parameters(), -1.0)

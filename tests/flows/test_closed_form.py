@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from resnet_diffeo_probe.flows.fields.architecture import Architecture
+from resnet_diffeo_probe.flows.fields.architecture import PlaneNetwork
 from resnet_diffeo_probe.flows.fields.parameters import Parameters, glorot_uniform
 from resnet_diffeo_probe.flows.training.autograd import autograd_loss
 from resnet_diffeo_probe.flows.training.closed_form import loss_and_gradient
@@ -25,13 +25,13 @@ def _problem(architecture, seeds=3, batch=11):
 @pytest.mark.parametrize(
     "architecture",
     [
-        Architecture(steps=6),
-        Architecture(steps=6, shared=False),
-        Architecture(steps=4, bias=False),
-        Architecture(steps=4, widths=(6, 5), activation="softplus"),
-        Architecture(steps=3, widths=(7, 4), bias=False, shared=False),
-        Architecture(steps=4, activation="relu"),
-        Architecture(steps=1, widths=(1,)),
+        PlaneNetwork(steps=6),
+        PlaneNetwork(steps=6, shared=False),
+        PlaneNetwork(steps=4, bias=False),
+        PlaneNetwork(steps=4, widths=(6, 5), activation="softplus"),
+        PlaneNetwork(steps=3, widths=(7, 4), bias=False, shared=False),
+        PlaneNetwork(steps=4, activation="relu"),
+        PlaneNetwork(steps=1, widths=(1,)),
     ],
     ids=str,
 )
@@ -58,7 +58,7 @@ def test_gradient_equals_autograd(architecture, penalty):
 
 
 def test_cross_entropy_is_finite_for_huge_logits():
-    parameters, points, labels, _ = _problem(Architecture(steps=2))
+    parameters, points, labels, _ = _problem(PlaneNetwork(steps=2))
     parameters.readout[...] *= 1e6
     gradient = Parameters.zeros(parameters.architecture, parameters.seeds, np.float64)
     parts = loss_and_gradient(parameters, gradient, points, labels)
@@ -67,7 +67,7 @@ def test_cross_entropy_is_finite_for_huge_logits():
 
 
 def test_domain_penalty_needs_its_points():
-    parameters, points, labels, _ = _problem(Architecture(steps=2))
+    parameters, points, labels, _ = _problem(PlaneNetwork(steps=2))
     gradient = Parameters.zeros(parameters.architecture, parameters.seeds, np.float64)
     with pytest.raises(ValueError, match="domain points"):
         loss_and_gradient(parameters, gradient, points, labels, penalty="domain", weight=1.0)

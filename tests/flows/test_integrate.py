@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from resnet_diffeo_probe.errors import ConfigurationError
-from resnet_diffeo_probe.flows.fields.architecture import Architecture
+from resnet_diffeo_probe.flows.fields.architecture import PlaneNetwork
 from resnet_diffeo_probe.flows.fields.field import VelocityField
 from resnet_diffeo_probe.flows.fields.parameters import Parameters, glorot_uniform
 from resnet_diffeo_probe.flows.fields.plane import determinant
@@ -26,10 +26,10 @@ POINTS = np.random.default_rng(3).uniform(-2, 2, (1, 2, 9))
 @pytest.mark.parametrize(
     "architecture",
     [
-        Architecture(steps=5),
-        Architecture(steps=5, shared=False),
-        Architecture(steps=3, widths=(6, 4), activation="softplus"),
-        Architecture(steps=3, bias=False),
+        PlaneNetwork(steps=5),
+        PlaneNetwork(steps=5, shared=False),
+        PlaneNetwork(steps=3, widths=(6, 4), activation="softplus"),
+        PlaneNetwork(steps=3, bias=False),
     ],
     ids=str,
 )
@@ -56,7 +56,7 @@ def test_euler_map_and_its_jacobian_equal_autograd(architecture):
 @pytest.mark.parametrize("scheme", sorted(SCHEMES))
 @pytest.mark.parametrize("shared", [True, False])
 def test_jacobian_of_every_scheme_is_the_derivative_of_its_map(scheme, shared):
-    field = _field(Architecture(steps=4, shared=shared), gain=0.3)
+    field = _field(PlaneNetwork(steps=4, shared=shared), gain=0.3)
     jacobian = flow_with_jacobian(field, POINTS, scheme=scheme)[1]
     eps = 1e-5
     for j in range(2):
@@ -73,7 +73,7 @@ ORDERS = {"euler": 1, "backward-euler": 1, "midpoint": 2, "implicit-midpoint": 2
 
 @pytest.mark.parametrize("scheme", sorted(ORDERS))
 def test_order_of_convergence(scheme):
-    field = _field(Architecture(steps=4), gain=0.5)
+    field = _field(PlaneNetwork(steps=4), gain=0.5)
     exact = flow(field, POINTS, steps=512, scheme="rk4")
     coarse = np.abs(flow(field, POINTS, steps=8, scheme=scheme) - exact).max()
     fine = np.abs(flow(field, POINTS, steps=16, scheme=scheme) - exact).max()
@@ -83,7 +83,7 @@ def test_order_of_convergence(scheme):
 def test_linear_field_flows_as_the_matrix_exponential():
     # tanh of a tiny argument is linear: V(x) = A x with A = nu w, to one part in 1e12
     matrix = np.array([[0.02, -0.3], [0.25, -0.1]])
-    architecture = Architecture(steps=2, widths=(2,), bias=False)
+    architecture = PlaneNetwork(steps=2, widths=(2,), bias=False)
     parameters = Parameters.zeros(architecture, 1, np.float64)
     parameters.kernels[0][0, 0] = 1e-6 * np.eye(2)
     parameters.kernels[1][0, 0] = 1e6 * matrix
@@ -96,21 +96,21 @@ def test_linear_field_flows_as_the_matrix_exponential():
 
 @pytest.mark.parametrize("shared", [True, False])
 def test_backwards_undoes_forwards_in_the_limit(shared):
-    field = _field(Architecture(steps=4, shared=shared))
+    field = _field(PlaneNetwork(steps=4, shared=shared))
     there = flow(field, POINTS, steps=64, scheme="rk4")
     back = flow(field, there, steps=64, scheme="rk4", backwards=True)
     np.testing.assert_allclose(back, np.broadcast_to(POINTS, back.shape), atol=1e-6)
 
 
 def test_backward_euler_is_the_exact_inverse_of_euler_backwards():
-    field = _field(Architecture(steps=4), gain=0.3)
+    field = _field(PlaneNetwork(steps=4), gain=0.3)
     there = flow(field, POINTS, scheme="backward-euler")
     back = flow(field, there, scheme="euler", backwards=True)
     np.testing.assert_allclose(back, np.broadcast_to(POINTS, back.shape), atol=1e-12)
 
 
 def test_states_begin_with_the_points_and_end_with_the_flow():
-    field = _field(Architecture(steps=3))
+    field = _field(PlaneNetwork(steps=3))
     states = flow_states(field, POINTS)
     assert len(states) == 4
     np.testing.assert_array_equal(states[0][1], POINTS[0])
@@ -126,7 +126,7 @@ def test_states_begin_with_the_points_and_end_with_the_flow():
     ],
 )
 def test_impossible_requests_are_refused(keywords, message):
-    field = _field(Architecture(steps=5, shared=False))
+    field = _field(PlaneNetwork(steps=5, shared=False))
     with pytest.raises(ConfigurationError) as problem:
         flow(field, POINTS, **keywords)
     assert message in str(problem.value)

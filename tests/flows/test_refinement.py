@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from resnet_diffeo_probe.errors import ConfigurationError
-from resnet_diffeo_probe.flows.fields.architecture import Architecture
+from resnet_diffeo_probe.flows.fields.architecture import PlaneNetwork
 from resnet_diffeo_probe.flows.fields.field import VelocityField
 from resnet_diffeo_probe.flows.fields.module import spiral_module
 from resnet_diffeo_probe.flows.fields.parameters import glorot_uniform
@@ -25,7 +25,7 @@ from resnet_diffeo_probe.units import discover
 
 
 def _parameters(shared, seed=0):
-    architecture = Architecture(steps=5, shared=shared)
+    architecture = PlaneNetwork(steps=5, shared=shared)
     return glorot_uniform(architecture, [np.random.default_rng(seed)], gain=0.7).astype(np.float64)
 
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from resnet_diffeo_probe.errors import ConfigurationError, LoadError, OutputError
-from resnet_diffeo_probe.flows.fields.architecture import Architecture
+from resnet_diffeo_probe.flows.fields.architecture import PlaneNetwork
 from resnet_diffeo_probe.flows.fields.chance import Purpose, source
 from resnet_diffeo_probe.flows.fields.field import VelocityField
 from resnet_diffeo_probe.flows.fields.setting import Setting, setting_named
@@ -26,7 +26,7 @@ from resnet_diffeo_probe.flows.training.training import draw_training_data, star
 
 def _setting(network="d", **changes):
     small = {"points": 120, "minibatch": 40, "epochs": 6, "domain_points": 30, "gain": 0.3}
-    return Setting(network=network, architecture=Architecture(steps=4), **{**small, **changes})
+    return Setting(network=network, architecture=PlaneNetwork(steps=4), **{**small, **changes})
 
 
 @pytest.mark.parametrize("network", ["a", "b", "c", "d"])
@@ -117,7 +117,7 @@ def test_splitting_steps_keeps_the_flow(network):
 
 
 def test_prior_on_the_velocity_gradient_is_what_it_says():
-    architecture = Architecture(steps=3)
+    architecture = PlaneNetwork(steps=3)
     parameters = start_training(Setting(network="b", architecture=architecture), [0]).parameters.astype(
         np.float64
     )
@@ -161,7 +161,7 @@ def test_checkpoints_of_something_else_are_refused(tmp_path):
     longer = dataclasses.replace(setting, epochs=9)
     assert load_training(path, longer).setting.epochs == 9
     for other, seeds in (
-        (dataclasses.replace(setting, architecture=Architecture(steps=5)), None),
+        (dataclasses.replace(setting, architecture=PlaneNetwork(steps=5)), None),
         (dataclasses.replace(setting, network="a"), None),
         (setting, (1,)),
     ):

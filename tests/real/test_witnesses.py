@@ -13,7 +13,7 @@ import torch
 from resnet_diffeo_probe.bijectivity import local_certificate
 from resnet_diffeo_probe.bijectivity.certificates.error_bound import branch_bounds
 from resnet_diffeo_probe.bijectivity.inverse.newton import newton
-from resnet_diffeo_probe.bijectivity.search.search import Effort, clipping_witness, fold_witness
+from resnet_diffeo_probe.bijectivity.search.search import SearchEffort, clipping_witness, fold_witness
 from resnet_diffeo_probe.bijectivity.witnesses.own_module import snippet
 from resnet_diffeo_probe.bijectivity.witnesses.witness import save
 from resnet_diffeo_probe.inputs import Preprocessing, read_inputs
@@ -52,7 +52,7 @@ def test_both_maps_have_a_verified_pair(network: Any, name: str, tmp_path: Path)
     signs: list[int] = []
     while len(set(signs)) < 2:  # both occur among the 20: an IndexError says that they do not
         signs.append(jacobian.at(inputs[[len(signs)]]).factorize().sign)
-    effort = Effort(pairs=1, growth=2)
+    effort = SearchEffort(pairs=1, growth=2)
     folded = fold_witness(unit, jacobian, inputs[: len(signs)], signs, names, module=module, effort=effort)
     clipped = clipping_witness(unit, jacobian, inputs[:2], names, module=module)
     for found in (folded, clipped):

@@ -13,7 +13,7 @@ from resnet_diffeo_probe.references.paper import page
 from resnet_diffeo_probe.references.paper.claims import claims
 from resnet_diffeo_probe.references.paper.result import make_result, read_rows
 from resnet_diffeo_probe.references.paper.spiral_figures import (
-    Shown,
+    DrawnSeeds,
     boundary_figure,
     flow_figure,
     jacobian_figure,
@@ -67,7 +67,7 @@ def test_outcomes_follow_from_the_numbers():
 def _few(letter):
     networks = shipped_weights("reliable", letter)
     shown = shown_network(networks, shipped_references()["networks"][letter])
-    return Shown(networks, shown.seed, shown.good[:1], shown.reference)
+    return DrawnSeeds(networks, shown.seed, shown.good[:1], shown.reference)
 
 
 @pytest.fixture(scope="module")

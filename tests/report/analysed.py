@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 
 from resnet_diffeo_probe.analysis.analyze import Analysis, analyze
+from resnet_diffeo_probe.analysis.planning.provenance import Provenance
 from resnet_diffeo_probe.analysis.planning.quantities import Budget
 from resnet_diffeo_probe.analysis.planning.settings import Settings
 from resnet_diffeo_probe.inputs import Inputs, Preprocessing, TensorRows
@@ -91,5 +92,5 @@ def analysed() -> Analysis:
         loaded,
         pictures(),
         Settings(budget=Budget.FULL, units=chosen, workers=1),
-        command="diffeo-probe analyze units.pth --inputs images/ --budget full",
+        provenance=Provenance(command="diffeo-probe analyze units.pth --inputs images/ --budget full"),
     )

@@ -87,10 +87,10 @@ def train(network: str, seed: int, seeds: int, out: Path | None, overwrite: bool
 
 
 def _setting(network: str, *, setting: str, epochs: int, points: int, steps: int, width: int) -> Setting:
-    from resnet_diffeo_probe.flows.fields.architecture import Architecture
+    from resnet_diffeo_probe.flows.fields.architecture import PlaneNetwork
     from resnet_diffeo_probe.flows.fields.setting import setting_named
 
-    architecture = Architecture(steps=steps, widths=(width,))
+    architecture = PlaneNetwork(steps=steps, widths=(width,))
     return setting_named(setting, network, architecture=architecture, epochs=epochs, points=points)
 
 

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from resnet_diffeo_probe.inputs import Preprocessing
 
-__all__ = ["GAP", "Picture", "Pixels", "mosaic", "tiles", "values_picture"]
+__all__ = ["GAP", "Pixels", "PngPicture", "mosaic", "tiles", "values_picture"]
 
 #: A grey level that is no value: the lines between the tiles of a mosaic.
 GAP = 255
@@ -31,7 +31,7 @@ Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class Picture:
+class PngPicture:
     """A PNG file.
 
     Attributes:
@@ -60,7 +60,7 @@ class Picture:
         }
 
 
-def values_picture(values: Tensor, low: float, high: float, *, side: int = _MAP_SIDE) -> Picture:
+def values_picture(values: Tensor, low: float, high: float, *, side: int = _MAP_SIDE) -> PngPicture:
     """Return values as grey levels.
 
     Args:
@@ -80,7 +80,7 @@ def tiles(channels: int) -> tuple[int, int]:
     return math.ceil(channels / columns), columns
 
 
-def mosaic(channels: Tensor, low: float, high: float) -> Picture:
+def mosaic(channels: Tensor, low: float, high: float) -> PngPicture:
     """Return channels side by side, in the order of reading, with a line of `GAP` between them.
 
     Args:
@@ -140,7 +140,7 @@ class Pixels:
         low, high = self.limits
         return (x[0].detach().cpu().double() * self.std + self.mean - low) / (high - low)
 
-    def picture(self, x: Tensor) -> Picture:
+    def picture(self, x: Tensor) -> PngPicture:
         """Return an input (1, C, H, W) as a picture of at most `MAX_BYTES`; large ones are scaled down."""
         levels = (self.shown(x).clamp(0, 1) * 255).round().to(torch.uint8).numpy()
         image = Image.fromarray(levels[0] if levels.shape[0] == 1 else np.moveaxis(levels, 0, -1))
@@ -151,7 +151,7 @@ class Pixels:
             if len(png) <= MAX_BYTES:
                 break
         shrunk = (image.height, image.width) if scaled.size != image.size else None
-        return Picture(png, scaled.width, scaled.height, None, shrunk)
+        return PngPicture(png, scaled.width, scaled.height, None, shrunk)
 
 
 def _pooled(values: Tensor, side: int) -> Tensor:
@@ -172,8 +172,8 @@ def _levels(values: Array, low: float, high: float) -> NDArray[np.uint8]:
 
 def _grey(
     levels: NDArray[np.uint8], scale: tuple[float, float], pooled_from: tuple[int, int] | None
-) -> Picture:
-    return Picture(_png(Image.fromarray(levels)), levels.shape[1], levels.shape[0], scale, pooled_from)
+) -> PngPicture:
+    return PngPicture(_png(Image.fromarray(levels)), levels.shape[1], levels.shape[0], scale, pooled_from)
 
 
 def _png(image: Image.Image) -> bytes:

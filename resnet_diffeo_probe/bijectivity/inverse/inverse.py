@@ -17,17 +17,17 @@ from resnet_diffeo_probe.bijectivity.certificates.error_bound import (
     contraction_bound,
     newton_bound,
 )
-from resnet_diffeo_probe.bijectivity.inverse.newton import Outcome, newton
+from resnet_diffeo_probe.bijectivity.inverse.newton import IterationEnd, newton
 from resnet_diffeo_probe.jacobian import UnitJacobian
 
-__all__ = ["FixedPoint", "Inverse", "Method", "fixed_point", "invert"]
+__all__ = ["FixedPoint", "Inverse", "InverseMethod", "fixed_point", "invert"]
 
 # The residual of a fixed-point iteration must fall by this factor a step, on average over a few, to go on.
 _USEFUL_RATE = 0.9
 _WINDOW = 5
 
 
-class Method(StrEnum):
+class InverseMethod(StrEnum):
     """What found the preimage."""
 
     FIXED_POINT = "fixed point"
@@ -70,15 +70,15 @@ class Inverse:
     x: Tensor
     residual: float
     error: ErrorBound
-    outcome: Outcome
-    method: Method
+    outcome: IterationEnd
+    method: InverseMethod
     steps: int
     factorizations: int
 
     @property
     def converged(self) -> bool:
         """Whether the iteration ended as it should."""
-        return self.outcome is Outcome.CONVERGED
+        return self.outcome is IterationEnd.CONVERGED
 
     @property
     def reason(self) -> str:
@@ -173,9 +173,9 @@ def invert(
     elif x0 is None:
         best = y - (sum_map(jacobian, y) - y)
     solved = newton(jacobian, y, best, max_factorizations=max_factorizations)
-    method = Method.FIXED_POINT
+    method = InverseMethod.FIXED_POINT
     if not settled or solved.steps > 1:  # one step more is a correction by rounding
-        method, steps = Method.NEWTON, solved.steps
+        method, steps = InverseMethod.NEWTON, solved.steps
     if not solved.converged:
         none = ErrorBound(None, None, "the iteration did not converge")
         return Inverse(solved.x, solved.residual, none, solved.outcome, method, steps, solved.factorizations)
@@ -199,5 +199,11 @@ def _certified(
     upper = certificate.upper if certificate is not None and certificate.upper is not None else math.nan
     error = contraction_bound(jacobian.at(iteration.x), y, upper)
     return Inverse(
-        iteration.x, iteration.residual, error, Outcome.CONVERGED, Method.FIXED_POINT, iteration.iterations, 0
+        iteration.x,
+        iteration.residual,
+        error,
+        IterationEnd.CONVERGED,
+        InverseMethod.FIXED_POINT,
+        iteration.iterations,
+        0,
     )

@@ -17,7 +17,7 @@ from torch import Tensor
 from resnet_diffeo_probe.bijectivity.branch import norm, sum_map
 from resnet_diffeo_probe.jacobian import JacobianFactorization, UnitJacobian
 
-__all__ = ["NewtonResult", "Outcome", "newton"]
+__all__ = ["IterationEnd", "NewtonResult", "newton"]
 
 # An old factorisation serves as long as it shrinks the residual at least this much a step.
 _CHORD_RATE = 0.2
@@ -27,7 +27,7 @@ _SHORTEST = 2.0**-12
 _DECREASE = 1e-4
 
 
-class Outcome(StrEnum):
+class IterationEnd(StrEnum):
     """How an iteration for g(x) = y ended; the text is for people."""
 
     CONVERGED = "converged"
@@ -51,7 +51,7 @@ class NewtonResult:
 
     x: Tensor
     residual: float
-    outcome: Outcome
+    outcome: IterationEnd
     steps: int
     factorizations: int
     factorization: JacobianFactorization | None
@@ -59,7 +59,7 @@ class NewtonResult:
     @property
     def converged(self) -> bool:
         """Whether the residual reached the tolerance, or rounding."""
-        return self.outcome is Outcome.CONVERGED
+        return self.outcome is IterationEnd.CONVERGED
 
 
 def newton(
@@ -96,17 +96,17 @@ def newton(
     while True:
         outcome = None
         if residual <= tolerance:
-            outcome = Outcome.CONVERGED
+            outcome = IterationEnd.CONVERGED
         elif (
             steps >= max_steps or not math.isfinite(residual) or (fac is None and made >= max_factorizations)
         ):
-            outcome = Outcome.EXHAUSTED
+            outcome = IterationEnd.EXHAUSTED
         elif fac is None:
             fac, fresh, made = jacobian.at(x).factorize(keep=True), True, made + 1
             if fac.sign == 0:
-                fac, outcome = None, Outcome.SINGULAR
+                fac, outcome = None, IterationEnd.SINGULAR
         if outcome is not None or fac is None:
-            return NewtonResult(x, residual, outcome or Outcome.SINGULAR, steps, made, fac)
+            return NewtonResult(x, residual, outcome or IterationEnd.SINGULAR, steps, made, fac)
         step = _line_search(jacobian, y, x, vector, fac, shortest=_SHORTEST if fresh and damped else 1.0)
         if step.residual <= max(
             (1 - _DECREASE * step.length if fresh else _CHORD_RATE) * residual, tolerance
@@ -114,9 +114,9 @@ def newton(
             x, vector, residual, steps = step.x, step.vector, step.residual, steps + 1
             fac, fresh = (fac if step.length == 1 else None), False
         elif residual <= rounding_floor(x, y):
-            return NewtonResult(x, residual, Outcome.CONVERGED, steps, made, fac)
+            return NewtonResult(x, residual, IterationEnd.CONVERGED, steps, made, fac)
         elif fresh:
-            return NewtonResult(x, residual, Outcome.STALLED, steps, made, fac)
+            return NewtonResult(x, residual, IterationEnd.STALLED, steps, made, fac)
         else:
             fac = None
 

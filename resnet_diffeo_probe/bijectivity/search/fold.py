@@ -18,7 +18,7 @@ from torch import Tensor
 from resnet_diffeo_probe.bijectivity.branch import is_piecewise_linear, kinked_steps, norm
 from resnet_diffeo_probe.jacobian import JacobianAt, JacobianFactorization, Linearization, UnitJacobian
 
-__all__ = ["Fold", "HiddenUnit", "find_fold", "kink_crossings", "sign_changes"]
+__all__ = ["FoldPoint", "HiddenUnit", "find_fold", "kink_crossings", "sign_changes"]
 
 # Where along a segment the sign is looked at before bisecting: closer together towards both inputs, since a fold
 # near a real input says most.
@@ -43,7 +43,7 @@ class HiddenUnit:
 
 
 @dataclass(frozen=True, eq=False)
-class Fold:
+class FoldPoint:
     """A point of a segment where crossing a kink of one hidden unit changes the sign of det J.
 
     Attributes:
@@ -110,7 +110,7 @@ def sign_changes(sign: Callable[[float], int], nodes: tuple[float, ...] = _SCAN)
 
 def find_fold(
     jacobian: UnitJacobian, a: Tensor, b: Tensor, signs: tuple[int, int], *, scan: tuple[float, ...] = _SCAN
-) -> Fold | None:
+) -> FoldPoint | None:
     """Find a fold on the segment between two inputs of opposite sign.
 
     Args:
@@ -191,7 +191,7 @@ def _bisect(segment: _Segment, lo: float, hi: float) -> tuple[float, float, Hidd
 
 def _fold_between(
     segment: _Segment, lo: float, hi: float, hidden: HiddenUnit, position: float
-) -> Fold | None:
+) -> FoldPoint | None:
     """Work out the rank-one change at the crossing."""
     before, after = segment.at(lo), segment.at(hi)
     cut = hidden.cut
@@ -212,7 +212,7 @@ def _fold_between(
     ends = [norm(point - end) / max(norm(end), 1e-300) for end in (segment.a, segment.b)]
     nearest = 0 if ends[0] <= ends[1] else 1
     pre = [float(lin.pre_activations[cut - 1].view(-1)[hidden.index]) for lin in (before, after)]
-    return Fold(
+    return FoldPoint(
         point,
         hidden,
         before,

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from resnet_diffeo_probe.bijectivity.branch import kinked_steps
-from resnet_diffeo_probe.bijectivity.search.fold import Fold, HiddenUnit
+from resnet_diffeo_probe.bijectivity.search.fold import FoldPoint, HiddenUnit
 from resnet_diffeo_probe.jacobian import Linearization
 
 __all__ = ["free_length", "pair_at_fold"]
@@ -21,7 +21,7 @@ __all__ = ["free_length", "pair_at_fold"]
 _INSIDE = 0.9
 
 
-def pair_at_fold(fold: Fold, *, room: Tensor | None = None) -> tuple[Tensor, Tensor]:
+def pair_at_fold(fold: FoldPoint, *, room: Tensor | None = None) -> tuple[Tensor, Tensor]:
     """Return x₁ (before the kink) and x₂ (behind it) with g(x₁) = g(x₂) up to rounding.
 
     Args:

@@ -13,7 +13,7 @@ from resnet_diffeo_probe.bijectivity.branch import is_piecewise_linear, norm, su
 from resnet_diffeo_probe.bijectivity.certificates.branch_bounds import BranchBounds, branch_bounds
 from resnet_diffeo_probe.bijectivity.inverse.newton import newton
 from resnet_diffeo_probe.bijectivity.search.clipped import pair_by_clipping
-from resnet_diffeo_probe.bijectivity.search.fold import Fold, find_fold
+from resnet_diffeo_probe.bijectivity.search.fold import FoldPoint, find_fold
 from resnet_diffeo_probe.bijectivity.search.growth import grow
 from resnet_diffeo_probe.bijectivity.search.piecewise import pair_at_fold
 from resnet_diffeo_probe.bijectivity.search.smooth_fold import find_smooth_fold, pair_at_smooth_fold
@@ -27,7 +27,7 @@ from resnet_diffeo_probe.bijectivity.witnesses.witness import (
 )
 from resnet_diffeo_probe.jacobian import UnitJacobian
 
-__all__ = ["Effort", "clipping_witness", "fold_witness"]
+__all__ = ["SearchEffort", "clipping_witness", "fold_witness"]
 
 # Outputs of a ReLU lie on the boundary of the orthant. They are lifted off it by this share of their mean, so that
 # a pair has room on both sides.
@@ -35,7 +35,7 @@ _LIFT = 0.01
 
 
 @dataclass(frozen=True)
-class Effort:
+class SearchEffort:
     """How much is spent on a witness.
 
     Attributes:
@@ -57,7 +57,7 @@ def fold_witness(
     names: Sequence[str],
     *,
     module: nn.Module | None = None,
-    effort: Effort | None = None,
+    effort: SearchEffort | None = None,
     bounds: BranchBounds | None = None,
 ) -> Witness | None:
     """Return a pair x₁ ≠ x₂ with g(x₁) = g(x₂) from inputs of opposite sign.
@@ -77,7 +77,7 @@ def fold_witness(
         beyond that is its `grown`. A numerical pair where none could be proven; None if there are no opposite signs or
         no pair was found.
     """
-    effort = effort or Effort()
+    effort = effort or SearchEffort()
     pairs = nearest_opposite(inputs, signs)[: effort.pairs]
     bounds = branch_bounds(jacobian) if bounds is None and pairs else bounds
     numerical: Witness | None = None
@@ -133,7 +133,7 @@ def _between(
     a: Tensor,
     b: Tensor,
     signs: tuple[int, int],
-    effort: Effort,
+    effort: SearchEffort,
     module: nn.Module | None,
     bounds: BranchBounds | None,
 ) -> Witness | None:
@@ -178,7 +178,7 @@ def _between(
     return replace(best, about=about, grown=grown if grown is not best else None)
 
 
-def _about_fold(fold: Fold) -> dict[str, Any]:
+def _about_fold(fold: FoldPoint) -> dict[str, Any]:
     return {
         "hidden_layer": fold.hidden.cut,
         "hidden_index": fold.hidden.index,

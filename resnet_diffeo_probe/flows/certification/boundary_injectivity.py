@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from resnet_diffeo_probe.flows.certification.enclosure import INFLATE, EnclosedMap, Enclosure
+from resnet_diffeo_probe.flows.certification.enclosure import INFLATE, EnclosedMap, MapEnclosure
 
 __all__ = ["BoundaryProof", "injective_on_boundary"]
 
@@ -132,7 +132,7 @@ def _overlaps(low: Array, high: Array) -> tuple[NDArray[np.int64], NDArray[np.in
 
 
 def _separated(
-    image: Enclosure, tangent: Array, first: NDArray[np.int64], second: NDArray[np.int64]
+    image: MapEnclosure, tangent: Array, first: NDArray[np.int64], second: NDArray[np.int64]
 ) -> NDArray[np.bool_]:
     """Return which pairs are separated by a line along a tangent: images are thin and slanted."""
     apart = np.zeros(first.size, dtype=bool)

@@ -22,7 +22,7 @@ from resnet_diffeo_probe.errors import ConfigurationError
 from resnet_diffeo_probe.flows.fields.architecture import PLANE
 from resnet_diffeo_probe.flows.fields.parameters import Parameters
 
-__all__ = ["EnclosedMap", "Enclosure"]
+__all__ = ["EnclosedMap", "MapEnclosure"]
 
 Array = NDArray[np.float64]
 
@@ -34,7 +34,7 @@ MATRIX_SHAPE = (PLANE, PLANE)
 
 
 @dataclass(frozen=True, slots=True)
-class Enclosure:
+class MapEnclosure:
     """What is known of the map over every box.
 
     Attributes:
@@ -94,7 +94,7 @@ class EnclosedMap:
             -1, PLANE * PLANE, width
         )
 
-    def enclose(self, centre: Array, half: Array) -> Enclosure:
+    def enclose(self, centre: Array, half: Array) -> MapEnclosure:
         """Enclose the map over boxes ``centre + [-half, half]``, both (2, B); half may be zero (points)."""
         batch = centre.shape[1]
         matrix = np.zeros((*MATRIX_SHAPE, batch))
@@ -117,7 +117,7 @@ class EnclosedMap:
                 matrix, error = _propagate(g, g_radius, matrix, error, centre_error)
         certain = np.isfinite(low) & np.isfinite(high) & np.isfinite(error).all(axis=0)
         sign = np.where(certain, sign, 0).astype(np.int8)
-        return Enclosure(centre, matrix, error, sign, np.stack([low, high]), jacobian, radius)
+        return MapEnclosure(centre, matrix, error, sign, np.stack([low, high]), jacobian, radius)
 
     def _slopes(self, field: int, centre: Array, reach: Array) -> tuple[Array, Array]:
         """Return middle and radius, (width, B), of every basis function's slope 1 - tanh^2 over the hull."""

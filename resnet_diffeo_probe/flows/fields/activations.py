@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from resnet_diffeo_probe.errors import ConfigurationError
 
-__all__ = ["ACTIVATIONS", "Activation", "activation_named"]
+__all__ = ["ACTIVATIONS", "PlaneActivation", "activation_named"]
 
 Array = NDArray[np.floating[Any]]
 
@@ -29,7 +29,7 @@ def _tanh(x: Array, out: Array) -> Array:
 
 
 @dataclass(frozen=True, slots=True)
-class Activation:
+class PlaneActivation:
     """A scalar non-linearity.
 
     Attributes:
@@ -59,14 +59,14 @@ def _slope_of_softplus(h: Array, out: Array) -> Array:
     return np.negative(out, out=out)
 
 
-ACTIVATIONS: dict[str, Activation] = {
-    "tanh": Activation("tanh", _tanh, _slope_of_tanh),
-    "relu": Activation("relu", _rectify, _slope_of_rectifier),
-    "softplus": Activation("softplus", _softplus, _slope_of_softplus),
+ACTIVATIONS: dict[str, PlaneActivation] = {
+    "tanh": PlaneActivation("tanh", _tanh, _slope_of_tanh),
+    "relu": PlaneActivation("relu", _rectify, _slope_of_rectifier),
+    "softplus": PlaneActivation("softplus", _softplus, _slope_of_softplus),
 }
 
 
-def activation_named(name: str) -> Activation:
+def activation_named(name: str) -> PlaneActivation:
     """Return the activation of that name.
 
     Raises:

@@ -8,13 +8,13 @@ from itertools import pairwise
 from resnet_diffeo_probe.errors import ConfigurationError
 from resnet_diffeo_probe.flows.fields.activations import activation_named
 
-__all__ = ["NETWORKS", "Architecture", "NamedNetwork", "network_named"]
+__all__ = ["NETWORKS", "NamedNetwork", "PlaneNetwork", "network_named"]
 
 PLANE = 2  # the dimension of the spirals
 
 
 @dataclass(frozen=True, slots=True)
-class Architecture:
+class PlaneNetwork:
     """A residual network on the plane, x <- x + F(x), read as Euler steps of a velocity field (eq. 1, 8).
 
     Attributes:

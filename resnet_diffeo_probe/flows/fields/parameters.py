@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from resnet_diffeo_probe.flows.fields.architecture import PLANE, Architecture
+from resnet_diffeo_probe.flows.fields.architecture import PLANE, PlaneNetwork
 
 __all__ = ["Parameters", "glorot_uniform"]
 
@@ -24,13 +24,13 @@ class Parameters:
         readout: (S, 1, 3), the linear classifier: two weights and the bias.
     """
 
-    architecture: Architecture
+    architecture: PlaneNetwork
     flat: NDArray[np.floating[Any]]
     kernels: tuple[NDArray[np.floating[Any]], ...]
     readout: NDArray[np.floating[Any]]
 
     @classmethod
-    def from_flat(cls, architecture: Architecture, flat: NDArray[np.floating[Any]]) -> Parameters:
+    def from_flat(cls, architecture: PlaneNetwork, flat: NDArray[np.floating[Any]]) -> Parameters:
         """See the rows of `flat`, (S, P), as weights; nothing is copied."""
         seeds, fields = flat.shape[0], architecture.fields
         kernels = []
@@ -43,7 +43,7 @@ class Parameters:
         return cls(architecture, flat, tuple(kernels), readout)
 
     @classmethod
-    def zeros(cls, architecture: Architecture, seeds: int, dtype: DTypeLike = np.float32) -> Parameters:
+    def zeros(cls, architecture: PlaneNetwork, seeds: int, dtype: DTypeLike = np.float32) -> Parameters:
         """Return zeros for that many seeds."""
         return cls.from_flat(architecture, np.zeros((seeds, parameter_count(architecture)), dtype=dtype))
 
@@ -72,14 +72,14 @@ class Parameters:
         return mask.flat[0].astype(np.float32)
 
 
-def parameter_count(architecture: Architecture) -> int:
+def parameter_count(architecture: PlaneNetwork) -> int:
     """Return the number of weights of one network, its readout included."""
     layers = sum(rows * columns for rows, columns in architecture.kernel_shapes())
     return architecture.fields * layers + PLANE + 1
 
 
 def glorot_uniform(
-    architecture: Architecture, rngs: list[np.random.Generator], *, gain: float = 1.0
+    architecture: PlaneNetwork, rngs: list[np.random.Generator], *, gain: float = 1.0
 ) -> Parameters:
     """Draw initial weights, one network from each source of chance; biases are zero (section 4.1).
 

@@ -8,7 +8,7 @@ from itertools import pairwise
 from typing import Any
 
 from resnet_diffeo_probe.errors import ConfigurationError
-from resnet_diffeo_probe.flows.fields.architecture import Architecture, network_named
+from resnet_diffeo_probe.flows.fields.architecture import PlaneNetwork, network_named
 from resnet_diffeo_probe.flows.fields.spirals import Spirals
 
 __all__ = ["SETTINGS", "Setting", "setting_named"]
@@ -37,7 +37,7 @@ class Setting:
     """
 
     network: str = "a"
-    architecture: Architecture = field(default_factory=Architecture)
+    architecture: PlaneNetwork = field(default_factory=PlaneNetwork)
     spirals: Spirals = field(default_factory=Spirals)
     points: int = 6000
     minibatch: int = 300
@@ -97,7 +97,7 @@ class Setting:
         architecture["widths"] = tuple(architecture["widths"])
         for key in ("betas", "coarse_to_fine"):
             row[key] = tuple(row[key])
-        return cls(architecture=Architecture(**architecture), spirals=Spirals(**row.pop("spirals")), **row)
+        return cls(architecture=PlaneNetwork(**architecture), spirals=Spirals(**row.pop("spirals")), **row)
 
 
 SETTINGS: dict[str, dict[str, Any]] = {

@@ -7,7 +7,7 @@ import torch
 from numpy.typing import NDArray
 from torch.nn import functional
 
-from resnet_diffeo_probe.flows.fields.architecture import PLANE, Architecture
+from resnet_diffeo_probe.flows.fields.architecture import PLANE, PlaneNetwork
 from resnet_diffeo_probe.flows.fields.parameters import Parameters
 
 __all__ = [
@@ -22,7 +22,7 @@ _ACTIVATIONS = {"tanh": torch.tanh, "relu": torch.relu, "softplus": functional.s
 
 
 def tensor_parameters(
-    architecture: Architecture, flat: torch.Tensor
+    architecture: PlaneNetwork, flat: torch.Tensor
 ) -> tuple[list[torch.Tensor], torch.Tensor]:
     """Split (S, P) into the field's kernels, each (S, fields, rows, columns), and the readout (S, 1, 3)."""
     seeds, fields = flat.shape[0], architecture.fields
@@ -36,7 +36,7 @@ def tensor_parameters(
 
 
 def tensor_velocity(
-    architecture: Architecture, kernels: list[torch.Tensor], field: int, x: torch.Tensor
+    architecture: PlaneNetwork, kernels: list[torch.Tensor], field: int, x: torch.Tensor
 ) -> torch.Tensor:
     """Return F(x), (S, 2, B), of one of the fields."""
     activation = _ACTIVATIONS[architecture.activation]
@@ -50,7 +50,7 @@ def tensor_velocity(
 
 
 def velocity_gradient_prior(
-    architecture: Architecture, kernels: list[torch.Tensor], x: torch.Tensor
+    architecture: PlaneNetwork, kernels: list[torch.Tensor], x: torch.Tensor
 ) -> torch.Tensor:
     """Return the mean squared Frobenius norm of the field's Jacobian over points and steps of the flow.
 

@@ -6,7 +6,7 @@ import dataclasses
 
 import numpy as np
 
-from resnet_diffeo_probe.flows.fields.architecture import Architecture
+from resnet_diffeo_probe.flows.fields.architecture import PlaneNetwork
 from resnet_diffeo_probe.flows.fields.parameters import Parameters
 from resnet_diffeo_probe.flows.fields.setting import Setting
 
@@ -28,7 +28,7 @@ def split_steps(parameters: Parameters) -> Parameters:
     return finer
 
 
-def depth_at(setting: Setting, epoch: int) -> Architecture:
+def depth_at(setting: Setting, epoch: int) -> PlaneNetwork:
     """Return the architecture that is trained in that epoch; the depths share the epochs equally."""
     depths = (*setting.coarse_to_fine, setting.architecture.steps)
     stage = min(epoch * len(depths) // setting.epochs, len(depths) - 1)

@@ -21,8 +21,8 @@ from torch import Tensor
 from resnet_diffeo_probe.jacobian.branch.block_sparse import IntArray, on_device
 from resnet_diffeo_probe.jacobian.elimination.block_factorization import (
     BlockFactorization,
+    EliminatedBlock,
     Ranges,
-    Step,
     gather,
     subtract_from,
 )
@@ -108,7 +108,7 @@ def factorize_together_and_solve_transpose(
     x[place] = torch.cat(list(rights))
     x = x.view(len(rights), order, rights[0].shape[1])
     pivots = _BatchedPivots(batch)
-    steps: list[list[Step]] = [[] for _ in rights]
+    steps: list[list[EliminatedBlock]] = [[] for _ in rights]
     kept: list[tuple[Tensor, slice, Ranges]] = []
     front = Front(system)
     for i, members in enumerate(front_members(system)):
@@ -139,14 +139,14 @@ def factorize_together_and_solve_transpose(
     ]
 
 
-def _factorization(logdet: PivotLogdet, steps: Sequence[Step] | None) -> BlockFactorization:
+def _factorization(logdet: PivotLogdet, steps: Sequence[EliminatedBlock] | None) -> BlockFactorization:
     kept = None if steps is None else tuple(steps)
     return BlockFactorization(logdet.sign, logdet.logabsdet, kept, logdet.rounding)
 
 
 def _step_of(
     batch: PaddedBatch, member: int, block: int, ahead: Sequence[int], factors: tuple[Tensor, ...]
-) -> Step:
+) -> EliminatedBlock:
     """Return one matrix's own part of a step, without the padding; copies, since the front moves on."""
     lu, swaps, left, upper = (factor[member] for factor in factors)
     sizes, padded = batch.sizes[member].tolist(), [batch.system.sizes[j] for j in ahead]
@@ -156,7 +156,7 @@ def _step_of(
         left, upper = left[:0], upper[:, :0]
     else:
         left, upper = gather(left, real), gather(upper.mT, real).mT
-    return Step(
+    return EliminatedBlock(
         # LAPACK takes columns: kept as such, a solve needs no copy
         lu[:m, :m].mT.clone(memory_format=torch.contiguous_format).mT,
         swaps[:m].clone(),

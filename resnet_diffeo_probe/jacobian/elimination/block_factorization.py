@@ -9,13 +9,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-__all__ = ["BlockFactorization", "Step", "gather", "subtract_from"]
+__all__ = ["BlockFactorization", "EliminatedBlock", "gather", "subtract_from"]
 
 Ranges = tuple[tuple[int, int], ...]
 
 
 @dataclass(frozen=True)
-class Step:
+class EliminatedBlock:
     """One eliminated block D of [[D, upper], [lower, ·]] = [[I, 0], [left, I]] · [[D, upper], [0, ·]].
 
     Attributes:
@@ -49,7 +49,7 @@ class BlockFactorization:
 
     sign: int
     logabsdet: float
-    steps: tuple[Step, ...] | None
+    steps: tuple[EliminatedBlock, ...] | None
     logabsdet_rounding: float = math.inf
 
     def solve(self, right: Tensor, *, transpose: bool = False) -> Tensor:

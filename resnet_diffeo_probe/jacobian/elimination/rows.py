@@ -21,8 +21,8 @@ from torch import Tensor
 
 from resnet_diffeo_probe.jacobian.elimination.block_factorization import (
     BlockFactorization,
+    EliminatedBlock,
     Ranges,
-    Step,
     gather,
     subtract_from,
 )
@@ -60,11 +60,11 @@ def factorize(system: BlockSystem, *, keep: bool = False) -> BlockFactorization:
         FloatingPointError: the matrix holds, or elimination made, infinities or NaN.
     """
     pivots = PivotRecord()
-    steps: list[Step] = []
+    steps: list[EliminatedBlock] = []
     for step in _eliminate(system, pivots):
         if keep:
             # `upper` is a view of the front, which moves on
-            kept = Step(step.lu, step.pivots, step.left, step.upper.clone(), step.own, step.ahead)
+            kept = EliminatedBlock(step.lu, step.pivots, step.left, step.upper.clone(), step.own, step.ahead)
             steps.append(kept)
     found = pivots.logdet()
     return BlockFactorization(
@@ -107,7 +107,7 @@ def factorize_and_solve_transpose(
     return found, x
 
 
-def _eliminate(system: BlockSystem, pivots: PivotRecord) -> Iterator[Step]:
+def _eliminate(system: BlockSystem, pivots: PivotRecord) -> Iterator[EliminatedBlock]:
     """Yield the factors of one block after another; `upper` is valid until the next one.
 
     Stops at blocks that stay singular to the end, with their zero pivots recorded.
@@ -131,7 +131,7 @@ def _eliminate(system: BlockSystem, pivots: PivotRecord) -> Iterator[Step]:
         if m and members:
             _subtract_product(update, left, upper, fresh)
         ahead = tuple((starts[j], starts[j + 1]) for j in members if sizes[j])
-        yield Step(lu, swaps, left, upper, (starts[own[0]], starts[i + 1]), ahead)
+        yield EliminatedBlock(lu, swaps, left, upper, (starts[own[0]], starts[i + 1]), ahead)
         front.leave(len(own))
         own = ()
 

@@ -20,8 +20,8 @@ from resnet_diffeo_probe.jacobian.estimators.linear_map import LinearMap
 __all__ = [
     "MAX_FLOPS",
     "MAX_SECONDS",
-    "Effort",
     "EstimateTooLongError",
+    "EstimateWork",
     "affordable_effort",
     "bytes_of_bases",
     "flops_of",
@@ -43,7 +43,7 @@ class EstimateTooLongError(RuntimeError):
 
 
 @dataclass(frozen=True)
-class Effort:
+class EstimateWork:
     """What one estimate is made of.
 
     Attributes:
@@ -99,7 +99,7 @@ def bytes_of_bases(rows: int, columns: int, *, max_bytes: float) -> float:
 
 def affordable_effort(
     J: LinearMap, evaluation_flops: float, *, max_bytes: float, max_flops: float = MAX_FLOPS
-) -> Effort | str:
+) -> EstimateWork | str:
     """Return how many probes and steps memory and operations allow, or the reason why there are too few.
 
     Args:
@@ -117,7 +117,7 @@ def affordable_effort(
         flops_each = 4 * evaluation_flops + 16 * steps * (J.rows + J.columns)
         probes = min(max_bytes / bytes_each, max_flops / flops_each) / steps
         if probes >= (fewest if steps in (columns, _STEPS[-1]) else _MOST_PROBES):
-            return Effort(int(min(probes, _MOST_PROBES)), steps)
+            return EstimateWork(int(min(probes, _MOST_PROBES)), steps)
     needed = bytes_each * fewest * min(_STEPS[-1], columns)
     if needed > max_bytes:
         return f"an estimate needs {needed / 2**30:.3g} GiB, {max_bytes / 2**30:.3g} GiB are allowed"

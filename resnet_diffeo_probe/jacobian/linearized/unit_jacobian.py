@@ -28,7 +28,7 @@ __all__ = ["EliminationEstimate", "UnitJacobian"]
 _DENSE_DIMENSION = 3000
 
 
-class Unit(Protocol):
+class LinearizableUnit(Protocol):
     """What this floor needs of a residual unit; `units.ResidualUnit` is one."""
 
     @property
@@ -82,7 +82,7 @@ class UnitJacobian:
         UnsupportedUnitError: the unit changes the dimension, or its branch is not a chain of known operations.
     """
 
-    def __init__(self, unit: Unit, device: torch.device | None = None) -> None:
+    def __init__(self, unit: LinearizableUnit, device: torch.device | None = None) -> None:
         if not unit.preserves_dimension:
             raise UnsupportedUnitError(
                 f"unit {unit.name} changes the dimension: its Jacobian has no determinant",

@@ -35,6 +35,8 @@ _AGREE = _TOLERANCE / 8
 _STEPS = ((1e-7, 1e-6), (1e-9, 1e-8), (1e-5, 1e-4), (1e-3, 1e-2))
 _QUICK_STEP = 1e-7
 _QUICK, _THOROUGH = 2, 3
+# Slopes below this are nothing beside those of x itself, and their squares leave the range of float64.
+_NOTHING = 1e-100
 # A jump is as high behind a step a thousand times as short.
 _NEAR, _FAR = 1e-9, 1e-6
 
@@ -157,7 +159,7 @@ def _close(declared: float, secant: Tensor, u: Tensor, typical: float) -> bool:
     """Say whether a declared projection is that of a secant, relative to what a projection of J v usually is."""
     found = float((u * secant).sum())
     usual = max(typical, _rms(secant)) * float(torch.linalg.vector_norm(u))
-    return abs(declared - found) <= _TOLERANCE * usual
+    return abs(declared - found) <= _TOLERANCE * usual + _NOTHING
 
 
 def _rms(t: Tensor) -> float:

@@ -34,7 +34,7 @@ class TappedUnit(Protocol):
         """Its taps are `taps.<tap_name>.output` and so on."""
 
 
-class TappedNetwork(Protocol):
+class UnitsOfNetwork(Protocol):
     """What this room needs of a network; `units.Discovery` is one."""
 
     @property
@@ -82,7 +82,7 @@ class Depth:
 
 
 def pullback(
-    network: TappedNetwork,
+    network: UnitsOfNetwork,
     x: Tensor,
     *,
     directions: Tensor | None = None,
@@ -116,7 +116,7 @@ def pullback(
 
 
 def pushed_tangents(
-    network: TappedNetwork,
+    network: UnitsOfNetwork,
     x: Tensor,
     *,
     directions: Tensor | None = None,
@@ -150,7 +150,7 @@ def pushed_tangents(
             del points[name], tangents[name]
 
 
-def passages(network: TappedNetwork) -> list[Passage]:
+def passages(network: UnitsOfNetwork) -> list[Passage]:
     """Cut a network at its units' outputs.
 
     Every unit's output is a function of the last earlier output through which all its data passes, or of the pixels:

@@ -10,7 +10,7 @@ from markupsafe import Markup
 from resnet_diffeo_probe.measures.record.criterion import Criterion
 from resnet_diffeo_probe.measures.record.depth_chart import DepthChart
 from resnet_diffeo_probe.measures.record.limit import Limit
-from resnet_diffeo_probe.measures.record.method import Method
+from resnet_diffeo_probe.measures.record.method import MethodSentence
 from resnet_diffeo_probe.measures.record.reference import Reference
 
 __all__ = ["Budget", "Cost", "Measure", "Of", "Shown"]
@@ -105,7 +105,7 @@ class Measure:
     compared: bool = True
     criterion: Criterion | None = None
     explanation: tuple[tuple[str, str], ...] = ()
-    method: Method | None = None
+    method: MethodSentence | None = None
     limits: tuple[Limit, ...] = ()
     charts: tuple[DepthChart, ...] = ()
     reference: Reference | None = None

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-__all__ = ["Method"]
+__all__ = ["MethodSentence"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Method:
+class MethodSentence:
     """A sentence of the methods text, there where a measure that has it was run.
 
     Places in braces are works and formulas that `report/sections/methods.py` has by these names.

@@ -19,7 +19,7 @@ from resnet_diffeo_probe.references.paper.spiral_figures import (
     shown_network,
 )
 from resnet_diffeo_probe.references.paper.study_figures import depths_figure, seeds_figure, steps_figure
-from resnet_diffeo_probe.references.paper.style import Picture
+from resnet_diffeo_probe.references.paper.style import PaperFigure
 from resnet_diffeo_probe.references.weights import shipped_weights
 
 __all__ = ["render", "write_report"]
@@ -74,7 +74,7 @@ def write_report(folder: Path, *, settings: tuple[str, ...] = (MAIN_SETTING, "pa
     return list(files)
 
 
-def render(result: dict[str, Any], pictures: list[Picture]) -> str:
+def render(result: dict[str, Any], pictures: list[PaperFigure]) -> str:
     """Return the page."""
     environment = Environment(
         loader=PackageLoader("resnet_diffeo_probe.references.paper", "."),

@@ -20,11 +20,18 @@ from resnet_diffeo_probe.flows.integration.jacobian_map import DeterminantMap, d
 from resnet_diffeo_probe.flows.studies.boundary import boundary_of
 from resnet_diffeo_probe.flows.training.accuracy import classify
 from resnet_diffeo_probe.flows.training.training import draw_training_data
-from resnet_diffeo_probe.references.paper.style import CLASS_COLOURS, DPI, NEGATIVE, STYLE, Picture, picture
+from resnet_diffeo_probe.references.paper.style import (
+    CLASS_COLOURS,
+    DPI,
+    NEGATIVE,
+    STYLE,
+    PaperFigure,
+    picture,
+)
 from resnet_diffeo_probe.references.weights import TrainedNetworks
 
 __all__ = [
-    "Shown",
+    "DrawnSeeds",
     "boundary_figure",
     "draw_determinant",
     "draw_flow_step",
@@ -41,7 +48,7 @@ POINTS = 400
 
 
 @dataclass(frozen=True, slots=True)
-class Shown:
+class DrawnSeeds:
     """The one seed of a network that is drawn, and the other good ones.
 
     Attributes:
@@ -74,20 +81,20 @@ class Shown:
         return found
 
 
-def shown_network(networks: TrainedNetworks, reference: dict[str, Any]) -> Shown:
+def shown_network(networks: TrainedNetworks, reference: dict[str, Any]) -> DrawnSeeds:
     """Choose the good seed whose least determinant is the median one (the lower of two)."""
     good = set(reference["good_seeds"])
     ranked = sorted((m["determinant_least"], m["seed"]) for m in reference["maps"] if m["seed"] in good)
     seed = ranked[(len(ranked) - 1) // 2][1]
-    return Shown(networks, seed, [networks.seeds.index(s) for s in sorted(good)], reference)
+    return DrawnSeeds(networks, seed, [networks.seeds.index(s) for s in sorted(good)], reference)
 
 
-def _data(shown: Shown) -> tuple[Array, Array]:
+def _data(shown: DrawnSeeds) -> tuple[Array, Array]:
     points, labels = draw_training_data(shown.networks.setting, (shown.seed,), Purpose.HELD_OUT_DATA, POINTS)
     return points[0].astype(np.float64), labels[0]
 
 
-def boundary_figure(shown: list[Shown]) -> Picture:
+def boundary_figure(shown: list[DrawnSeeds]) -> PaperFigure:
     """Draw figure 2: decision boundaries, of one seed in the paper's arrangement and of all good seeds below."""
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(10, 5.4), layout="constrained", dpi=DPI)
@@ -120,7 +127,7 @@ def boundary_figure(shown: list[Shown]) -> Picture:
     )
 
 
-def draw_regions(axis: Any, item: Shown, *, size: float) -> float:
+def draw_regions(axis: Any, item: DrawnSeeds, *, size: float) -> float:
     """Draw the two regions, the boundary between them and held-out points of the seed drawn.
 
     Args:
@@ -161,7 +168,7 @@ def _wrapped(title: str) -> str:
     return title
 
 
-def flow_figure(shown: list[Shown], *, columns: int = 11) -> Picture:
+def flow_figure(shown: list[DrawnSeeds], *, columns: int = 11) -> PaperFigure:
     """Draw figure 3: the points on their way through the units, with the square's grid lines beneath."""
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(12, 4.8), layout="constrained", dpi=DPI)
@@ -190,7 +197,7 @@ def flow_figure(shown: list[Shown], *, columns: int = 11) -> Picture:
     )
 
 
-def draw_flow_step(axis: Any, item: Shown, step: int, *, size: float, line: float) -> float:
+def draw_flow_step(axis: Any, item: DrawnSeeds, step: int, *, size: float, line: float) -> float:
     """Draw held-out points and the lines of a square grid after so many units.
 
     Args:
@@ -232,14 +239,14 @@ def _grid_lines(radius: float) -> Array:
     return np.concatenate(lines, axis=1)[None]
 
 
-def growth_of(item: Shown) -> float:
+def growth_of(item: DrawnSeeds) -> float:
     """Return the largest extent of the points behind the last unit over that before the first."""
     states = flow_states(VelocityField(item.one), _data(item)[0][None])
     start, end = (np.ptp(states[k][0], axis=1).max() for k in (0, -1))
     return float(end / start)
 
 
-def jacobian_figure(shown: list[Shown], *, side: int = 240) -> Picture:
+def jacobian_figure(shown: list[DrawnSeeds], *, side: int = 240) -> PaperFigure:
     """Draw figure 4: the determinant on the square, in the paper's colours above, on a logarithm below."""
     maps = [
         determinant_map(VelocityField(item.one), item.networks.setting.spirals.radius, side=side)

@@ -15,7 +15,7 @@ from resnet_diffeo_probe.references.paper.style import (
     NETWORK_COLOURS,
     SCHEME_COLOURS,
     STYLE,
-    Picture,
+    PaperFigure,
     picture,
 )
 from resnet_diffeo_probe.references.paper.tables import PAPER_ROWS
@@ -25,7 +25,7 @@ __all__ = ["depths_figure", "seeds_figure", "steps_figure"]
 Row = dict[str, Any]
 
 
-def seeds_figure(references: dict[str, dict[str, Any]]) -> Picture:
+def seeds_figure(references: dict[str, dict[str, Any]]) -> PaperFigure:
     """Draw least and greatest determinants of every good seed of every setting, with the paper's values."""
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(10, 4.2), layout="constrained", dpi=DPI)
@@ -69,7 +69,7 @@ def seeds_figure(references: dict[str, dict[str, Any]]) -> Picture:
     )
 
 
-def steps_figure(rows: Sequence[Row], setting: str) -> Picture:
+def steps_figure(rows: Sequence[Row], setting: str) -> PaperFigure:
     """Draw study 1: accuracy and least determinant of trained fields against steps, for every scheme."""
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(10.5, 4.8), layout="constrained", dpi=DPI)
@@ -130,7 +130,7 @@ def steps_figure(rows: Sequence[Row], setting: str) -> Picture:
     )
 
 
-def depths_figure(rows: Sequence[Row]) -> Picture:
+def depths_figure(rows: Sequence[Row]) -> PaperFigure:
     """Draw study 2: critical step and least determinant of networks trained at other depths."""
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(10.5, 3.4), layout="constrained", dpi=DPI)

@@ -13,7 +13,15 @@ from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 from PIL import Image
 
-__all__ = ["CLASS_COLOURS", "NEGATIVE", "NETWORK_COLOURS", "SCHEME_COLOURS", "STYLE", "Picture", "picture"]
+__all__ = [
+    "CLASS_COLOURS",
+    "NEGATIVE",
+    "NETWORK_COLOURS",
+    "SCHEME_COLOURS",
+    "STYLE",
+    "PaperFigure",
+    "picture",
+]
 
 CLASS_COLOURS = ("#2166AC", "#E69F00")
 NETWORK_COLOURS = {"a": "#B2182B", "b": "#2166AC", "c": "#1B7837", "d": "#762A83"}
@@ -42,7 +50,7 @@ DPI = 130
 
 
 @dataclass(frozen=True, slots=True)
-class Picture:
+class PaperFigure:
     """A figure for the page.
 
     Attributes:
@@ -62,7 +70,7 @@ class Picture:
     png: bytes
 
 
-def picture(figure: Figure, key: str, title: str, caption: str, alt: str, *, vector: bool) -> Picture:
+def picture(figure: Figure, key: str, title: str, caption: str, alt: str, *, vector: bool) -> PaperFigure:
     """Turn a figure into a picture; the same figure gives the same bytes.
 
     Args:
@@ -84,7 +92,7 @@ def picture(figure: Figure, key: str, title: str, caption: str, alt: str, *, vec
         else:
             payload, kind = bitmap.getvalue(), "png"
     source = f"data:image/{kind};base64,{base64.b64encode(payload).decode()}"
-    return Picture(key, title, caption, alt, source, bitmap.getvalue())
+    return PaperFigure(key, title, caption, alt, source, bitmap.getvalue())
 
 
 def _with_palette(bitmap: io.BytesIO) -> io.BytesIO:

@@ -14,7 +14,7 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator
 
 from resnet_diffeo_probe.report.figures import svg
 from resnet_diffeo_probe.report.figures.drawable import clamped
-from resnet_diffeo_probe.report.text.states import State
+from resnet_diffeo_probe.report.text.states import StateWords
 
 __all__ = ["Bar", "colour_name", "draw_bars"]
 
@@ -36,13 +36,13 @@ class Bar:
     """One unit: its label, the verdict on its sum map, and a number with its spread, or none."""
 
     label: str
-    state: State
+    state: StateWords
     median: float | None
     least: float | None = None
     greatest: float | None = None
 
 
-def colour_name(state: State) -> str:
+def colour_name(state: StateWords) -> str:
     """Return what the colour of a verdict's bars is called."""
     return _NAMES[_COLOURS.get(state.key, svg.GREY)]
 

@@ -11,7 +11,7 @@ from markupsafe import Markup
 from resnet_diffeo_probe.report.figures.attribution import Bar, colour_name, draw_bars
 from resnet_diffeo_probe.report.figures.raster import GREY, SIGNED, source_of
 from resnet_diffeo_probe.report.text.escaping import label, number, percent, plural, visible
-from resnet_diffeo_probe.report.text.units import Unit
+from resnet_diffeo_probe.report.text.units import ReportUnit
 
 __all__ = ["Attribution", "Carrier", "Mapped", "Overlay", "attribution_of"]
 
@@ -27,7 +27,7 @@ _TITLES = {
 class Carrier:
     """What one unit carries; numbers as stored, None where there are none."""
 
-    unit: Unit
+    unit: ReportUnit
     entry: Entry
 
     def median(self, key: str) -> float | None:
@@ -69,7 +69,7 @@ class Mapped:
 
     name: str
     image: str | None
-    units: list[tuple[Unit, list[Overlay]]]
+    units: list[tuple[ReportUnit, list[Overlay]]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +95,7 @@ class Attribution:
     gaps: list[tuple[str, list[str]]]
 
 
-def attribution_of(result: Mapping[str, Any], units: Sequence[Unit]) -> Attribution | None:
+def attribution_of(result: Mapping[str, Any], units: Sequence[ReportUnit]) -> Attribution | None:
     """Return the attribution of a valid result; None where it has none."""
     stored = result.get("attribution")
     if not stored:
@@ -190,7 +190,7 @@ def _agreement(stored: Entry | None) -> str | None:
     )
 
 
-def _mapped(stored: Entry, units: Sequence[Unit]) -> list[Mapped]:
+def _mapped(stored: Entry, units: Sequence[ReportUnit]) -> list[Mapped]:
     images = {entry["input"]: source_of(entry["picture"], GREY) for entry in stored["images"]}
     by_name = {unit.name: unit for unit in units}
     groups: dict[str, dict[str, list[Overlay]]] = {}

@@ -10,7 +10,7 @@ from typing import Any
 from resnet_diffeo_probe.analysis.result.whole_file import write_whole
 from resnet_diffeo_probe.report.document import fill
 from resnet_diffeo_probe.report.text.quantities import Quantity, in_order
-from resnet_diffeo_probe.report.text.states import MAPS, STATES, State
+from resnet_diffeo_probe.report.text.states import MAPS, STATES, StateWords
 
 __all__ = ["comparison_html", "render_comparison"]
 
@@ -24,8 +24,8 @@ class Change:
 
     unit: str | None
     map_name: str
-    a: State
-    b: State
+    a: StateWords
+    b: StateWords
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +50,7 @@ class Line:
 
 
 @dataclass(frozen=True, slots=True)
-class Measure:
+class ComparedMeasure:
     """A quantity in all units that have it."""
 
     quantity: Quantity
@@ -96,14 +96,14 @@ def render_comparison(comparison: Mapping[str, Any], *, path: Path) -> None:
     write_whole(path, comparison_html(comparison))
 
 
-def _measures(entries: Sequence[Mapping[str, Any]]) -> list[Measure]:
+def _measures(entries: Sequence[Mapping[str, Any]]) -> list[ComparedMeasure]:
     return [
         _measure(quantity, [entry for entry in entries if entry["quantity"] == quantity.key])
         for quantity in in_order(entry["quantity"] for entry in entries)
     ]
 
 
-def _measure(quantity: Quantity, entries: list[Mapping[str, Any]]) -> Measure:
+def _measure(quantity: Quantity, entries: list[Mapping[str, Any]]) -> ComparedMeasure:
     medians = [_float(entry[key]) for entry in entries for key in ("median_a", "median_b")]
     finite = [value for value in medians if value is not None and abs(value) != float("inf")]
     low, high = min(finite, default=0.0), max(finite, default=0.0)
@@ -119,7 +119,7 @@ def _measure(quantity: Quantity, entries: list[Mapping[str, Any]]) -> Measure:
         for entry in entries
     ]
     moved = sum(bool(entry["beyond"]) for entry in entries)
-    return Measure(quantity, lines, quantity.write(low), quantity.write(high), moved)
+    return ComparedMeasure(quantity, lines, quantity.write(low), quantity.write(high), moved)
 
 
 def _float(value: float | str | None) -> float | None:

@@ -16,7 +16,7 @@ from resnet_diffeo_probe.report.figures.panel import Column, Panel, draw_panel, 
 from resnet_diffeo_probe.report.text.escaping import label, number, percent, plural, visible
 from resnet_diffeo_probe.report.text.quantities import DENSITY
 from resnet_diffeo_probe.report.text.summary import value_of
-from resnet_diffeo_probe.report.text.units import Unit
+from resnet_diffeo_probe.report.text.units import ReportUnit
 
 __all__ = ["Chart", "depth_charts"]
 
@@ -35,7 +35,7 @@ class Chart:
     is_condensed: bool
 
 
-def depth_charts(units: Sequence[Unit], *, references: bool = False) -> list[Chart]:
+def depth_charts(units: Sequence[ReportUnit], *, references: bool = False) -> list[Chart]:
     """Return the charts of the quantities that were measured, in the order of the report.
 
     Args:
@@ -74,7 +74,7 @@ def _panel(measure: Measure, plan: DepthChart) -> Panel:
 _PANELS = {plan.key: _panel(measure, plan) for measure in MEASURES for plan in measure.charts}
 
 
-def _column(unit: Unit, plan: DepthChart) -> Column:
+def _column(unit: ReportUnit, plan: DepthChart) -> Column:
     summary = unit.summary(plan.key)
     values, median = summary.values, summary.median
     if plan.key == "negative_share":
@@ -92,13 +92,13 @@ def _column(unit: Unit, plan: DepthChart) -> Column:
     )
 
 
-def _absence(unit: Unit, *, diverged: bool) -> str:
+def _absence(unit: ReportUnit, *, diverged: bool) -> str:
     if diverged:
         return "not converged"
     return "n/a" if unit.record["status"] == "not_applicable" else "not run" if not unit.rows else "no value"
 
 
-def _signs(unit: Unit) -> tuple[int, ...]:
+def _signs(unit: ReportUnit) -> tuple[int, ...]:
     """Return the sign that belongs to each value of log|det|; 0 where it is not certain."""
     signs = unit.rows.get("sign", {})
     stored = unit.rows.get("logabsdet", {}) or unit.rows.get(DENSITY, {})
@@ -106,7 +106,9 @@ def _signs(unit: Unit) -> tuple[int, ...]:
     return tuple(int(signs[key]["value"] or 0) if key in signs else 0 for key in kept)
 
 
-def _alt(plan: DepthChart, units: Sequence[Unit], columns: Sequence[Column], bands: Sequence[Band]) -> str:
+def _alt(
+    plan: DepthChart, units: Sequence[ReportUnit], columns: Sequence[Column], bands: Sequence[Band]
+) -> str:
     write = percent if plan.percent else number
     parts = []
     for unit, column in zip(units, columns, strict=True):

@@ -12,7 +12,7 @@ from typing import Any
 from resnet_diffeo_probe.report.text.escaping import count, duration, number, plural, shape
 from resnet_diffeo_probe.report.text.quantities import Quantity, in_order
 from resnet_diffeo_probe.report.text.summary import Summary, value_of
-from resnet_diffeo_probe.report.text.units import Unit, Verdict
+from resnet_diffeo_probe.report.text.units import ReportUnit, ReportVerdict
 
 __all__ = ["Cell", "Detail", "basis_of", "detail_of", "plain"]
 
@@ -48,10 +48,10 @@ class Detail:
         notes: reasons that stand in rows, with how many rows have each; those that differ in numbers alone are one.
     """
 
-    unit: Unit
+    unit: ReportUnit
     is_open: bool
     facts: list[tuple[str, str]]
-    evidence: list[tuple[Verdict, list[tuple[str, str]]]]
+    evidence: list[tuple[ReportVerdict, list[tuple[str, str]]]]
     summaries: list[tuple[Quantity, Summary]]
     quantities: list[Quantity]
     inputs: list[tuple[str, str | None, list[Cell]]]
@@ -59,7 +59,7 @@ class Detail:
     notes: list[str]
 
 
-def detail_of(unit: Unit, inputs: Mapping[str, Any], *, is_open: bool, most_inputs: int) -> Detail:
+def detail_of(unit: ReportUnit, inputs: Mapping[str, Any], *, is_open: bool, most_inputs: int) -> Detail:
     """Return a unit in detail.
 
     Args:
@@ -103,7 +103,7 @@ def _never_applies(rows: Mapping[str | None, Row]) -> bool:
     return all(row["status"] == "not_applicable" for row in rows.values())
 
 
-def _facts(unit: Unit) -> list[tuple[str, str]]:
+def _facts(unit: ReportUnit) -> list[tuple[str, str]]:
     record = unit.record
     plan = record["plan"] or {}
     planned = [key for key in _PLAN_FIRST if plan.get(key) is not None] + sorted(set(plan) - set(_PLAN_FIRST))
@@ -118,7 +118,7 @@ def _facts(unit: Unit) -> list[tuple[str, str]]:
     ]
 
 
-def basis_of(verdict: Verdict) -> list[tuple[str, str]]:
+def basis_of(verdict: ReportVerdict) -> list[tuple[str, str]]:
     """Return what a verdict rests on as names and values, both text."""
     evidence = dict(verdict.evidence)
     named = evidence.pop("inputs", [])
@@ -174,7 +174,7 @@ def _spread(quantity: Quantity, row: Row) -> str:
     return f"± {number(row['error'], 2)}" if "error" in row else ""
 
 
-def _notes(unit: Unit) -> list[str]:
+def _notes(unit: ReportUnit) -> list[str]:
     # reasons that differ in their numbers alone are one, told as it stands in its first row
     alike: dict[tuple[str, str], Counter[str]] = {}
     for key, rows in unit.rows.items():

@@ -17,7 +17,7 @@ from resnet_diffeo_probe.analysis.comparing.thresholds import (
     stored_thresholds,
 )
 from resnet_diffeo_probe.report.text.quantities import DENSITY, quantity
-from resnet_diffeo_probe.report.text.units import Unit
+from resnet_diffeo_probe.report.text.units import ReportUnit
 
 __all__ = ["Held", "LimitShown", "Limits", "limits_of"]
 
@@ -102,12 +102,14 @@ class Limits:
         """Return those that the run used for some quantities."""
         return [limit for limit in self.used if limit.quantity in quantities]
 
-    def cell(self, unit: Unit, column: str) -> Held | None:
+    def cell(self, unit: ReportUnit, column: str) -> Held | None:
         """Return what is said of a cell; None where nothing limits it."""
         return self.cells.get((unit.anchor, column))
 
 
-def limits_of(result: Mapping[str, Any], units: Sequence[Unit], columns: Sequence[str]) -> Limits | None:
+def limits_of(
+    result: Mapping[str, Any], units: Sequence[ReportUnit], columns: Sequence[str]
+) -> Limits | None:
     """Return the limits of a valid result; None where it was made without.
 
     Args:
@@ -160,7 +162,7 @@ def _shown(place: int, threshold: Threshold) -> LimitShown:
 
 
 def _held(
-    unit: Unit, column: str, thresholds: Sequence[Threshold], shown: Sequence[LimitShown]
+    unit: ReportUnit, column: str, thresholds: Sequence[Threshold], shown: Sequence[LimitShown]
 ) -> Held | None:
     low, high = _extremes(unit, column)
     if low is None or high is None:
@@ -183,7 +185,7 @@ def _held(
     return Held(repr(low), repr(high), " ".join(map(str, places)), beyond) if places else None
 
 
-def _extremes(unit: Unit, column: str) -> tuple[float | None, float | None]:
+def _extremes(unit: ReportUnit, column: str) -> tuple[float | None, float | None]:
     if column in _SHARES.values():
         if not unit.signs or unit.counts is None:
             return None, None

@@ -9,7 +9,7 @@ from typing import Any
 
 from resnet_diffeo_probe.report.text.escaping import count, percent, plural, shape
 from resnet_diffeo_probe.report.text.states import MAPS
-from resnet_diffeo_probe.report.text.units import Unit, Verdict
+from resnet_diffeo_probe.report.text.units import ReportUnit, ReportVerdict
 
 __all__ = ["Ground", "Opening", "opening_of"]
 
@@ -47,7 +47,7 @@ class Opening:
     unknown: list[str]
 
 
-def opening_of(result: Mapping[str, Any], units: Sequence[Unit]) -> Opening:
+def opening_of(result: Mapping[str, Any], units: Sequence[ReportUnit]) -> Opening:
     """Return the words of the first screen of a valid result."""
     return Opening(
         subject=_subject(result, units),
@@ -56,7 +56,7 @@ def opening_of(result: Mapping[str, Any], units: Sequence[Unit]) -> Opening:
     )
 
 
-def _subject(result: Mapping[str, Any], units: Sequence[Unit]) -> str:
+def _subject(result: Mapping[str, Any], units: Sequence[ReportUnit]) -> str:
     model, inputs = result["model"], result["inputs"]
     outside = sum(unit.record["status"] == "not_applicable" for unit in units)
     keep = len(units) - outside
@@ -70,7 +70,7 @@ def _subject(result: Mapping[str, Any], units: Sequence[Unit]) -> str:
     return sentence + "."
 
 
-def _ground(place: int, which: str, result: Mapping[str, Any], units: Sequence[Unit]) -> Ground:
+def _ground(place: int, which: str, result: Mapping[str, Any], units: Sequence[ReportUnit]) -> Ground:
     verdicts = [unit.verdicts[place] for unit in units]
     why = _signs(units) if which == "sum" else _clipping(units)
     why += _pairs(which, result)
@@ -79,7 +79,7 @@ def _ground(place: int, which: str, result: Mapping[str, Any], units: Sequence[U
     return Ground(why, _grouped(verdict.domain for verdict in verdicts), _grouped(map(_arithmetic, verdicts)))
 
 
-def _signs(units: Sequence[Unit]) -> list[str]:
+def _signs(units: Sequence[ReportUnit]) -> list[str]:
     seen = [unit.counts for unit in units if unit.counts is not None and unit.signs]
     if not seen:
         return []
@@ -87,7 +87,7 @@ def _signs(units: Sequence[Unit]) -> list[str]:
     return [f"det J has both signs at the inputs of {count(both)} of {plural(len(seen), 'unit')}."]
 
 
-def _clipping(units: Sequence[Unit]) -> list[str]:
+def _clipping(units: Sequence[ReportUnit]) -> list[str]:
     """Return in how many of the units that keep the dimension a coordinate was clipped at some input."""
     asked = [unit for unit in units if unit.record["status"] != "not_applicable"]
     most = [high for unit in asked if (high := unit.summary("clipped_fraction").high) is not None]
@@ -121,7 +121,7 @@ def _certificates(result: Mapping[str, Any]) -> list[str]:
     return [f"The Lipschitz constant of the branch is proven to be below 1 in {said}."]
 
 
-def _arithmetic(verdict: Verdict) -> str | None:
+def _arithmetic(verdict: ReportVerdict) -> str | None:
     """Return the arithmetic without what differs from unit to unit, which stands with the unit."""
     return verdict.arithmetic.split(" (", 1)[0] if verdict.arithmetic else None
 
@@ -135,7 +135,7 @@ def _grouped(said: Any, most: int = 3) -> list[tuple[str, str]]:
     return [*shown, ("stated with the unit", plural(rest, "more unit"))] if rest else shown
 
 
-def _unknown(result: Mapping[str, Any], units: Sequence[Unit]) -> list[str]:
+def _unknown(result: Mapping[str, Any], units: Sequence[ReportUnit]) -> list[str]:
     said = []
     judged = [unit for unit in units if unit.verdicts[0].state.key in _JUDGED]
     open_ = [unit for unit in judged if unit.verdicts[0].state.key == "no_violation_found"]
@@ -178,7 +178,7 @@ def _unknown(result: Mapping[str, Any], units: Sequence[Unit]) -> list[str]:
     return said
 
 
-def _named(units: Sequence[Unit], most: int = 4) -> str:
+def _named(units: Sequence[ReportUnit], most: int = 4) -> str:
     names = [unit.name for unit in units]
     if len(names) <= most:
         return ", ".join(names)

@@ -20,14 +20,14 @@ from resnet_diffeo_probe.report.sections.methods import Methods, methods_for
 from resnet_diffeo_probe.report.sections.opening import Opening, opening_of
 from resnet_diffeo_probe.report.sections.pictures import Gallery, gallery_of
 from resnet_diffeo_probe.report.sections.places import Places, places_of
-from resnet_diffeo_probe.report.sections.proofs import Proofs, proofs_of
+from resnet_diffeo_probe.report.sections.proofs import ProofsSection, proofs_of
 from resnet_diffeo_probe.report.sections.pullback import Pullback, pullback_of
-from resnet_diffeo_probe.report.sections.refinement import Refinement, refinement_of
+from resnet_diffeo_probe.report.sections.refinement import RefinementSection, refinement_of
 from resnet_diffeo_probe.report.sections.table import csv_of
 from resnet_diffeo_probe.report.text.escaping import plural, visible
 from resnet_diffeo_probe.report.text.quantities import Quantity, table_columns
-from resnet_diffeo_probe.report.text.states import MAPS, STATES, State
-from resnet_diffeo_probe.report.text.units import Unit, Verdict, network_verdicts, units_of, worst
+from resnet_diffeo_probe.report.text.states import MAPS, STATES, StateWords
+from resnet_diffeo_probe.report.text.units import ReportUnit, ReportVerdict, network_verdicts, units_of, worst
 
 __all__ = ["SECTIONS", "Page", "page_of"]
 
@@ -51,21 +51,21 @@ class Page:
     result: Mapping[str, Any]
     sections: list[str]
     title: str
-    units: list[Unit]
+    units: list[ReportUnit]
     analysed: int
     incomplete: str | None
     opening: Opening
-    verdicts: list[tuple[Verdict, list[tuple[str, str]]]]
-    tallies: list[tuple[str, list[tuple[State, int]]]]
-    states: list[State]
+    verdicts: list[tuple[ReportVerdict, list[tuple[str, str]]]]
+    tallies: list[tuple[str, list[tuple[StateWords, int]]]]
+    states: list[StateWords]
     columns: list[Quantity]
     limits: Limits | None
     charts: list[Chart]
     pullback: Pullback | None
-    proofs: Proofs
+    proofs: ProofsSection
     gallery: Gallery | None
     places: Places | None
-    refinement: Refinement | None
+    refinement: RefinementSection | None
     attribution: Attribution | None
     calibration_note: str
     criteria: list[Criterion]
@@ -113,7 +113,7 @@ def page_of(result: Mapping[str, Any]) -> Page:
     )
 
 
-def _incomplete(units: list[Unit], left_out: Sequence[str]) -> str | None:
+def _incomplete(units: list[ReportUnit], left_out: Sequence[str]) -> str | None:
     """Return what stands before any verdict when something that was planned has no result.
 
     Args:
@@ -131,7 +131,7 @@ def _incomplete(units: list[Unit], left_out: Sequence[str]) -> str | None:
     return ", ".join(parts) or None
 
 
-def _tallies(units: list[Unit]) -> list[tuple[str, list[tuple[State, int]]]]:
+def _tallies(units: list[ReportUnit]) -> list[tuple[str, list[tuple[StateWords, int]]]]:
     tallies = []
     for place, (name, _) in enumerate(MAPS.values()):
         found = Counter(unit.verdicts[place].state.key for unit in units)

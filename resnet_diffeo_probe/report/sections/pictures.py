@@ -9,7 +9,7 @@ from typing import Any
 from resnet_diffeo_probe.report.figures.raster import GREY, SHARE, SIGNED, source_of
 from resnet_diffeo_probe.report.text.escaping import count, number, percent, plural, visible
 from resnet_diffeo_probe.report.text.states import MAPS
-from resnet_diffeo_probe.report.text.units import Unit
+from resnet_diffeo_probe.report.text.units import ReportUnit
 
 __all__ = ["Drawn", "Gallery", "MapRow", "Triptych", "gallery_of"]
 
@@ -61,7 +61,7 @@ class Triptych:
 class MapRow:
     """The maps of one unit: its inputs each with what is drawn at it, and its fold."""
 
-    unit: Unit
+    unit: ReportUnit
     places: list[tuple[str, list[Drawn]]]
     fold: Drawn | None
 
@@ -87,7 +87,7 @@ class Gallery:
     left_out: int
 
 
-def gallery_of(result: Mapping[str, Any], units: Sequence[Unit]) -> Gallery | None:
+def gallery_of(result: Mapping[str, Any], units: Sequence[ReportUnit]) -> Gallery | None:
     """Return the pictures of a valid result; None where it has none."""
     stored = result.get("pictures")
     if not stored:
@@ -123,7 +123,7 @@ def _drawn(picture: Entry, colours: str, alt: str, *, title: str, caption: str) 
     return Drawn(source, alt, title, caption, picture["width"], picture["height"])
 
 
-def _row(unit: Unit, maps: Sequence[Entry], thumbnails: Mapping[str, Drawn]) -> MapRow | None:
+def _row(unit: ReportUnit, maps: Sequence[Entry], thumbnails: Mapping[str, Drawn]) -> MapRow | None:
     """Return the maps of a unit; None where it has no picture at all."""
     mine = [entry for entry in maps if entry["unit"] == unit.name]
     if not any(entry["picture"] for entry in mine):

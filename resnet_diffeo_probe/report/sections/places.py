@@ -11,9 +11,9 @@ from markupsafe import Markup
 from resnet_diffeo_probe.references.quantities import QUANTITIES
 from resnet_diffeo_probe.report.figures.places import draw_place
 from resnet_diffeo_probe.report.sections.spirals import Spiral, spirals_of
-from resnet_diffeo_probe.report.text.units import Unit
+from resnet_diffeo_probe.report.text.units import ReportUnit
 
-__all__ = ["NETWORKS", "Place", "Places", "places_of"]
+__all__ = ["NETWORKS", "PlaceLine", "Places", "places_of"]
 
 #: The four networks of the paper, and what each is.
 NETWORKS = {
@@ -25,10 +25,10 @@ NETWORKS = {
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class PlaceLine:
     """Where one unit falls, as stored."""
 
-    unit: Unit
+    unit: ReportUnit
     nearest: str | None
     distances: Mapping[str, float]
     percentiles: Mapping[str, Mapping[str, float]]
@@ -47,20 +47,20 @@ class Places:
         spirals: the four networks as pictures, each with the units nearest to it.
     """
 
-    places: list[Place]
+    places: list[PlaceLine]
     networks: list[tuple[str, str]]
     quantities: list[tuple[str, Markup]]
     figures: list[tuple[Markup, Markup, str]]
     spirals: list[Spiral]
 
 
-def places_of(result: Mapping[str, Any], units: Sequence[Unit]) -> Places | None:
+def places_of(result: Mapping[str, Any], units: Sequence[ReportUnit]) -> Places | None:
     """Return where the units of a valid result fall; None where nothing is stored."""
     stored = {entry["unit"]: entry for entry in result.get("references") or ()}
     if not stored:
         return None
     places = [
-        Place(unit, entry["nearest"], entry["distances"], entry["percentiles"], entry["summaries"])
+        PlaceLine(unit, entry["nearest"], entry["distances"], entry["percentiles"], entry["summaries"])
         for unit in units
         if (entry := stored.get(unit.name)) is not None
     ]

@@ -15,9 +15,9 @@ from resnet_diffeo_probe.report.sections.detail import plain
 from resnet_diffeo_probe.report.text.escaping import label, number, plural, visible
 from resnet_diffeo_probe.report.text.snippet import snippet
 from resnet_diffeo_probe.report.text.states import MAPS
-from resnet_diffeo_probe.report.text.units import Unit, Verdict
+from resnet_diffeo_probe.report.text.units import ReportUnit, ReportVerdict
 
-__all__ = ["Balls", "Bound", "Link", "Pair", "Proofs", "proofs_of"]
+__all__ = ["Balls", "Bound", "Link", "Pair", "ProofsSection", "proofs_of"]
 
 Entry = Mapping[str, Any]
 _IN_THE_TABLE = frozenset(
@@ -47,7 +47,7 @@ class Pair:
         snippet: lines of plain PyTorch that check it.
     """
 
-    unit: Unit
+    unit: ReportUnit
     anchor: str
     entry: Entry
     map_name: str
@@ -76,7 +76,7 @@ class Pair:
 class Bound:
     """A bound of the Lipschitz constant of a branch, and what it says."""
 
-    unit: Unit
+    unit: ReportUnit
     anchor: str
     entry: Entry
 
@@ -110,7 +110,7 @@ class Balls:
         notes: the different criteria, limits and arithmetics.
     """
 
-    unit: Unit
+    unit: ReportUnit
     anchor: str
     norm: str
     tried: int
@@ -131,7 +131,7 @@ class Balls:
 
 
 @dataclass(frozen=True, slots=True)
-class Proofs:
+class ProofsSection:
     """The whole screen.
 
     Attributes:
@@ -151,7 +151,7 @@ class Proofs:
     links: dict[tuple[str, str], list[Link]]
 
     @property
-    def pairs_by_unit(self) -> list[tuple[Unit, list[Pair]]]:
+    def pairs_by_unit(self) -> list[tuple[ReportUnit, list[Pair]]]:
         """Return the pairs of each unit together."""
         grouped: dict[str, list[Pair]] = {}
         for pair in self.pairs:
@@ -179,18 +179,18 @@ class Proofs:
                 found.setdefault(note, {})[balls.unit.name] = None
         return [(note, list(names)) for note, names in found.items()]
 
-    def of(self, unit: Unit, which: str) -> list[Link]:
+    def of(self, unit: ReportUnit, which: str) -> list[Link]:
         """Return the links of a verdict."""
         return self.links.get((unit.anchor, which), [])
 
-    def or_evidence(self, unit: Unit, verdict: Verdict) -> list[Link]:
+    def or_evidence(self, unit: ReportUnit, verdict: ReportVerdict) -> list[Link]:
         """Return the links of a verdict; a proof without a pair, such as two signs, stands with the unit."""
         links = self.of(unit, verdict.which)
         proven = verdict.state.key == "not_injective_proven" and (self.pairs or self.bounds)
         return links or ([Link(unit.anchor, "evidence")] if proven else [])
 
 
-def proofs_of(result: Mapping[str, Any], units: Sequence[Unit]) -> Proofs:
+def proofs_of(result: Mapping[str, Any], units: Sequence[ReportUnit]) -> ProofsSection:
     """Return witnesses and certificates of a valid result; empty lists where it has none."""
     witnesses = _by_unit(result.get("witnesses", ()))
     certificates = _by_unit(result.get("certificates", ()))
@@ -204,7 +204,9 @@ def proofs_of(result: Mapping[str, Any], units: Sequence[Unit]) -> Proofs:
         for norm in sorted({entry.get("norm", "") for entry in mine if entry["scope"] == "local"}):
             here = [e for e in mine if e["scope"] == "local" and e.get("norm", "") == norm]
             balls.append(_balls(unit, norm, here))
-    return Proofs(pairs, bounds, _chart(bounds), balls, result.get("pixel_pair"), _links(pairs, bounds))
+    return ProofsSection(
+        pairs, bounds, _chart(bounds), balls, result.get("pixel_pair"), _links(pairs, bounds)
+    )
 
 
 def _by_unit(entries: Sequence[Entry]) -> dict[str, list[Entry]]:
@@ -214,11 +216,11 @@ def _by_unit(entries: Sequence[Entry]) -> dict[str, list[Entry]]:
     return found
 
 
-def _anchor(kind: str, unit: Unit, place: int) -> str:
+def _anchor(kind: str, unit: ReportUnit, place: int) -> str:
     return f"{kind}-{unit.anchor}" + (f"-{place + 1}" if place else "")
 
 
-def _pairs(unit: Unit, entries: Sequence[Entry]) -> list[Pair]:
+def _pairs(unit: ReportUnit, entries: Sequence[Entry]) -> list[Pair]:
     pairs = []
     for which, (map_name, _) in MAPS.items():
         for place, entry in enumerate(e for e in entries if e["map"] == which):
@@ -237,7 +239,7 @@ def _fact(value: Any) -> str:
     return ("yes" if value else "no") if isinstance(value, bool) else plain(value)
 
 
-def _balls(unit: Unit, norm: str, entries: Sequence[Entry]) -> Balls:
+def _balls(unit: ReportUnit, norm: str, entries: Sequence[Entry]) -> Balls:
     radii = [_radius(entry) for entry in entries]
     ratios = [
         radius / entry["classical_radius"]

@@ -11,13 +11,13 @@ from markupsafe import Markup
 from resnet_diffeo_probe.report.figures import svg
 from resnet_diffeo_probe.report.figures.panel import Column, Panel, draw_panel
 from resnet_diffeo_probe.report.text.escaping import count, label, number, percent, plural, visible
-from resnet_diffeo_probe.report.text.units import Unit
+from resnet_diffeo_probe.report.text.units import ReportUnit
 
-__all__ = ["Depth", "Pullback", "pullback_of"]
+__all__ = ["DepthLine", "Pullback", "pullback_of"]
 
 
 @dataclass(frozen=True, slots=True)
-class Depth:
+class DepthLine:
     """One line of the table, as text.
 
     Attributes:
@@ -46,11 +46,11 @@ class Pullback:
     input: str
     columns: str
     reason: str | None
-    depths: list[Depth]
+    depths: list[DepthLine]
     charts: list[tuple[str, Markup, str]]
 
 
-def pullback_of(result: Mapping[str, Any], units: Sequence[Unit]) -> Pullback | None:
+def pullback_of(result: Mapping[str, Any], units: Sequence[ReportUnit]) -> Pullback | None:
     """Return the section of a valid result; None where the metric was not asked for."""
     found = result.get("pullback")
     if not found:
@@ -65,7 +65,7 @@ def pullback_of(result: Mapping[str, Any], units: Sequence[Unit]) -> Pullback | 
         else f"{plural(directions, 'random direction')} of {plural(pixels, 'pixel')}",
         reason=found["reason"],
         depths=[
-            Depth(visible(depth["unit"]), anchors.get(depth["unit"], "units"), _cells(depth))
+            DepthLine(visible(depth["unit"]), anchors.get(depth["unit"], "units"), _cells(depth))
             for depth in found["depths"]
         ],
         charts=_charts(found["depths"], directions) if found["depths"] else [],

@@ -15,9 +15,9 @@ from matplotlib.ticker import FixedLocator, FuncFormatter
 from resnet_diffeo_probe.references.catalogue import shipped_references
 from resnet_diffeo_probe.report.figures import svg
 from resnet_diffeo_probe.report.text.escaping import percent
-from resnet_diffeo_probe.report.text.units import Unit
+from resnet_diffeo_probe.report.text.units import ReportUnit
 
-__all__ = ["Refined", "Refinement", "refinement_of"]
+__all__ = ["RefinedLine", "RefinementSection", "refinement_of"]
 
 Kind = tuple[str, int]
 ALL_UNITS = "all units together"
@@ -30,7 +30,7 @@ _LOOKS: dict[str, tuple[str, Any]] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Refined:
+class RefinedLine:
     """One refinement of one row: three numbers, None where there is none."""
 
     agreement: float
@@ -41,7 +41,7 @@ class Refined:
 
 
 @dataclass(frozen=True, slots=True)
-class Refinement:
+class RefinementSection:
     """The whole screen.
 
     Attributes:
@@ -54,8 +54,8 @@ class Refinement:
     """
 
     kinds: list[Kind]
-    rows: list[tuple[str, str | None, list[Refined | None]]]
-    spirals: list[tuple[str, int, list[Refined | None]]]
+    rows: list[tuple[str, str | None, list[RefinedLine | None]]]
+    spirals: list[tuple[str, int, list[RefinedLine | None]]]
     inputs: int
     accuracy_before: float | None
     chart: Markup | None
@@ -68,24 +68,24 @@ class Refinement:
         return f"{scheme}, {steps} {'step' if steps == 1 else 'steps'}"
 
 
-def refinement_of(result: Mapping[str, Any], units: Sequence[Unit]) -> Refinement | None:
+def refinement_of(result: Mapping[str, Any], units: Sequence[ReportUnit]) -> RefinementSection | None:
     """Return the refinement test of a valid result; None where it was not run."""
     entries = result.get("refinement") or []
     if not entries:
         return None
     kinds = sorted({(entry["scheme"], entry["steps"]) for entry in entries})
-    found: dict[str | None, dict[Kind, Refined]] = {}
+    found: dict[str | None, dict[Kind, RefinedLine]] = {}
     for entry in entries:
-        numbers = Refined(entry["agreement"], entry["logit_change"], entry["accuracy"])
+        numbers = RefinedLine(entry["agreement"], entry["logit_change"], entry["accuracy"])
         found.setdefault(entry["unit"], {})[entry["scheme"], entry["steps"]] = numbers
-    rows: list[tuple[str, str | None, list[Refined | None]]] = []
+    rows: list[tuple[str, str | None, list[RefinedLine | None]]] = []
     for name, anchor in ((None, None), *((unit.name, unit.anchor) for unit in units)):
         if name in found:
             rows.append((name or ALL_UNITS, anchor, [found[name].get(kind) for kind in kinds]))
     spirals = _spirals(kinds)
     before = [entry["accuracy_before"] for entry in entries if entry["accuracy_before"] is not None]
     together = found.get(None)
-    return Refinement(
+    return RefinementSection(
         kinds=kinds,
         rows=rows,
         spirals=spirals,
@@ -95,7 +95,7 @@ def refinement_of(result: Mapping[str, Any], units: Sequence[Unit]) -> Refinemen
     )
 
 
-def _spirals(kinds: Sequence[Kind]) -> list[tuple[str, int, list[Refined | None]]]:
+def _spirals(kinds: Sequence[Kind]) -> list[tuple[str, int, list[RefinedLine | None]]]:
     rows = []
     for letter, network in sorted(shipped_references()["networks"].items()):
         shipped = {(row["scheme"], row["steps"]): row for row in network.get("refinement", ())}
@@ -105,21 +105,21 @@ def _spirals(kinds: Sequence[Kind]) -> list[tuple[str, int, list[Refined | None]
     return rows
 
 
-def _medians(row: Mapping[str, Any]) -> Refined:
+def _medians(row: Mapping[str, Any]) -> RefinedLine:
     agreement, change, accuracy = (
         statistics.median(value for value in row[key] if value is not None)
         for key in ("agreement", "logit_change", "accuracy")
     )
-    return Refined(agreement, change, accuracy, min(row["agreement"]))
+    return RefinedLine(agreement, change, accuracy, min(row["agreement"]))
 
 
 def _chart(
     kinds: Sequence[Kind],
-    cells: Sequence[Refined | None],
-    spirals: Sequence[tuple[str, int, list[Refined | None]]],
+    cells: Sequence[RefinedLine | None],
+    spirals: Sequence[tuple[str, int, list[RefinedLine | None]]],
 ) -> Markup:
     """Draw agreement against the refinement, the network as it is (where all agree) at the left."""
-    names = ["as it is", *(Refinement.name(kind) for kind in kinds)]
+    names = ["as it is", *(RefinementSection.name(kind) for kind in kinds)]
     with mpl.rc_context(svg.STYLE):
         figure = Figure(figsize=(5.0, 3.1))
         axes = figure.add_axes((0.135, 0.14, 0.80, 0.82))
@@ -146,14 +146,14 @@ def _chart(
     return svg.to_inline_svg(figure, prefix="refinement", alt=alt)
 
 
-def _line(cells: Sequence[Refined | None]) -> tuple[list[int], list[float]]:
+def _line(cells: Sequence[RefinedLine | None]) -> tuple[list[int], list[float]]:
     shown = [(place + 1, cell.agreement) for place, cell in enumerate(cells) if cell is not None]
     return [0, *(place for place, _ in shown)], [1.0, *(share for _, share in shown)]
 
 
-def _said(kinds: Sequence[Kind], cells: Sequence[Refined | None]) -> str:
+def _said(kinds: Sequence[Kind], cells: Sequence[RefinedLine | None]) -> str:
     return "; ".join(
-        f"{Refinement.name(kind)} {percent(cell.agreement)}"
+        f"{RefinementSection.name(kind)} {percent(cell.agreement)}"
         for kind, cell in zip(kinds, cells, strict=True)
         if cell is not None
     )

@@ -9,7 +9,7 @@ from typing import Any
 from resnet_diffeo_probe.references.pictures import shipped_pictures
 from resnet_diffeo_probe.report.sections.pictures import Drawn
 from resnet_diffeo_probe.report.text.escaping import number, percent, plural
-from resnet_diffeo_probe.report.text.units import Unit
+from resnet_diffeo_probe.report.text.units import ReportUnit
 
 __all__ = ["Spiral", "spirals_of"]
 
@@ -34,10 +34,10 @@ class Spiral:
     determinant: Drawn
     flow: list[Drawn]
     says: str
-    nearest: list[Unit]
+    nearest: list[ReportUnit]
 
 
-def spirals_of(networks: Mapping[str, str], nearest: Sequence[tuple[Unit, str | None]]) -> list[Spiral]:
+def spirals_of(networks: Mapping[str, str], nearest: Sequence[tuple[ReportUnit, str | None]]) -> list[Spiral]:
     """Return the four networks.
 
     Args:
@@ -51,7 +51,7 @@ def spirals_of(networks: Mapping[str, str], nearest: Sequence[tuple[Unit, str | 
     ]
 
 
-def _spiral(letter: str, meaning: str, shipped: Mapping[str, Any], nearest: list[Unit]) -> Spiral:
+def _spiral(letter: str, meaning: str, shipped: Mapping[str, Any], nearest: list[ReportUnit]) -> Spiral:
     least, greatest = number(shipped["least"], 3), number(shipped["greatest"], 3)
     share = shipped["share_not_positive"]
     folds = (

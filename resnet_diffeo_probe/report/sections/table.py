@@ -10,7 +10,7 @@ from typing import Any
 from resnet_diffeo_probe.measures.record.measure import Shown
 from resnet_diffeo_probe.report.text.escaping import visible
 from resnet_diffeo_probe.report.text.quantities import shown_in
-from resnet_diffeo_probe.report.text.units import Unit, units_of
+from resnet_diffeo_probe.report.text.units import ReportUnit, units_of
 
 __all__ = ["csv_of", "units_csv"]
 
@@ -45,7 +45,7 @@ def units_csv(result: Mapping[str, Any]) -> str:
     return csv_of(units_of(result))
 
 
-def csv_of(units: Iterable[Unit]) -> str:
+def csv_of(units: Iterable[ReportUnit]) -> str:
     """Return the same for units that were gathered already."""
     lines = io.StringIO()
     writer = csv.writer(lines, lineterminator="\n")
@@ -54,7 +54,7 @@ def csv_of(units: Iterable[Unit]) -> str:
     return lines.getvalue()
 
 
-def _row(unit: Unit) -> list[str]:
+def _row(unit: ReportUnit) -> list[str]:
     record = unit.record
     counts: Mapping[str, int] = unit.counts or {}
     cells = [

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ["MAPS", "STATES", "State"]
+__all__ = ["MAPS", "STATES", "StateWords"]
 
 
 @dataclass(frozen=True, slots=True)
-class State:
+class StateWords:
     """One verdict state.
 
     Attributes:
@@ -33,36 +33,38 @@ MAPS = {
 }
 
 _ALL = (
-    State(
+    StateWords(
         "not_injective_proven",
         "✕",
         "Not injective (proven)",
         "Two inputs have certain determinants of opposite signs, or a pair x₁ ≠ x₂ has one output.",
         0,
     ),
-    State(
+    StateWords(
         "undetermined",
         "?",
         "Undetermined",
         "A sign is within rounding error of zero; it is not guessed.",
         1,
     ),
-    State(
+    StateWords(
         "no_violation_found",
         "○",
         "No violation found",
         "Neither a proof nor a certificate. It speaks of the inputs that were looked at, not of all.",
         2,
     ),
-    State("not_run", "!", "Not run", "There is no result; the reason and what to do stand beside it.", 3),
-    State(
+    StateWords(
+        "not_run", "!", "Not run", "There is no result; the reason and what to do stand beside it.", 3
+    ),
+    StateWords(
         "certified_injective",
         "✓",
         "Certified injective",
         "A certificate holds on the domain that stands beside it.",
         4,
     ),
-    State(
+    StateWords(
         "not_applicable",
         "–",
         "Not applicable",
@@ -72,4 +74,4 @@ _ALL = (
 )
 
 #: By key, in order of concern.
-STATES: dict[str, State] = {state.key: state for state in _ALL}
+STATES: dict[str, StateWords] = {state.key: state for state in _ALL}

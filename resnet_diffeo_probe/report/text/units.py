@@ -8,21 +8,21 @@ from functools import cached_property
 from typing import Any
 
 from resnet_diffeo_probe.report.text.quantities import DENSITY
-from resnet_diffeo_probe.report.text.states import MAPS, STATES, State
+from resnet_diffeo_probe.report.text.states import MAPS, STATES, StateWords
 from resnet_diffeo_probe.report.text.summary import Summary, summarise
 
-__all__ = ["Unit", "Verdict", "network_verdicts", "units_of", "worst"]
+__all__ = ["ReportUnit", "ReportVerdict", "network_verdicts", "units_of", "worst"]
 
 Row = Mapping[str, Any]
 _ABSENT = "No verdict is stored for this map."
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class ReportVerdict:
     """A verdict on one map; a result without one reads as "not run"."""
 
     which: str
-    state: State
+    state: StateWords
     sentence: str
     domain: str | None = None
     arithmetic: str | None = None
@@ -42,12 +42,12 @@ class Verdict:
 
 
 @dataclass(frozen=True)
-class Unit:
+class ReportUnit:
     """One unit: its record in `units`, its measurements and its verdicts."""
 
     record: Mapping[str, Any]
     anchor: str
-    verdicts: tuple[Verdict, Verdict]
+    verdicts: tuple[ReportVerdict, ReportVerdict]
     #: quantity, then input (None where the number belongs to the unit alone)
     rows: Mapping[str, Mapping[str | None, Row]]
     # of the quantities that were asked for: charts, tables and limits ask for the same ones
@@ -120,7 +120,7 @@ def _sign_word(row: Row) -> str:
     return "positive" if row["value"] > 0 else "negative" if row["value"] < 0 else "zero"
 
 
-def units_of(result: Mapping[str, Any]) -> list[Unit]:
+def units_of(result: Mapping[str, Any]) -> list[ReportUnit]:
     """Return the units in network order."""
     rows: dict[str, dict[str, dict[str | None, Row]]] = {}
     for row in result["measurements"]:
@@ -128,32 +128,34 @@ def units_of(result: Mapping[str, Any]) -> list[Unit]:
     verdicts = _verdicts(result)
     ordered = sorted(result["units"], key=lambda record: record["index"])
     return [
-        Unit(record, f"unit-{place}", _both(verdicts, record["name"]), rows.get(record["name"], {}))
+        ReportUnit(record, f"unit-{place}", _both(verdicts, record["name"]), rows.get(record["name"], {}))
         for place, record in enumerate(ordered)
     ]
 
 
-def network_verdicts(result: Mapping[str, Any]) -> tuple[Verdict, Verdict]:
+def network_verdicts(result: Mapping[str, Any]) -> tuple[ReportVerdict, ReportVerdict]:
     """Return the verdicts on the whole network, for the sum maps and for the whole units."""
     return _both(_verdicts(result), None)
 
 
-def worst(units: list[Unit]) -> Unit | None:
+def worst(units: list[ReportUnit]) -> ReportUnit | None:
     """Return the unit to look at first; None where nothing was measured."""
     measured = [unit for unit in units if unit.rows]
     return min(measured, key=lambda unit: unit.concern, default=None)
 
 
-def _both(verdicts: Mapping[tuple[str | None, str], Verdict], name: str | None) -> tuple[Verdict, Verdict]:
-    def one(which: str) -> Verdict:
-        return verdicts.get((name, which)) or Verdict(which, STATES["not_run"], _ABSENT)
+def _both(
+    verdicts: Mapping[tuple[str | None, str], ReportVerdict], name: str | None
+) -> tuple[ReportVerdict, ReportVerdict]:
+    def one(which: str) -> ReportVerdict:
+        return verdicts.get((name, which)) or ReportVerdict(which, STATES["not_run"], _ABSENT)
 
     return one("sum"), one("unit")
 
 
-def _verdicts(result: Mapping[str, Any]) -> dict[tuple[str | None, str], Verdict]:
+def _verdicts(result: Mapping[str, Any]) -> dict[tuple[str | None, str], ReportVerdict]:
     return {
-        (stored["unit"], stored["map"]): Verdict(
+        (stored["unit"], stored["map"]): ReportVerdict(
             which=stored["map"],
             state=STATES[stored["state"]],
             sentence=stored["sentence"],

@@ -14,7 +14,7 @@ from resnet_diffeo_probe.units.recognition.dominators import DataFlow
 from resnet_diffeo_probe.units.recognition.near_misses import near_misses
 from resnet_diffeo_probe.units.recognition.terms import Term, owner_name, terms_of
 
-__all__ = ["RejectedSum", "UnitPlan", "plan_units"]
+__all__ = ["RecognizedUnit", "RejectedSum", "plan_units"]
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class RejectedSum:
 
 
 @dataclass(frozen=True)
-class UnitPlan:
+class RecognizedUnit:
     """A residual unit in the nodes of one graph, by name, so that a plan fits every copy of the graph.
 
     Attributes:
@@ -57,7 +57,7 @@ class _RejectedError(Exception):
     """The reason why an addition is not a unit."""
 
 
-def plan_units(graph: fx.Graph) -> tuple[list[UnitPlan], list[RejectedSum]]:
+def plan_units(graph: fx.Graph) -> tuple[list[RecognizedUnit], list[RejectedSum]]:
     """Find the residual units of a rebuilt graph.
 
     Args:
@@ -74,10 +74,10 @@ class _Planner:
         self.graph = graph
         self.flow = DataFlow(graph)
         self.nodes = {node.name: node for node in graph.nodes}
-        self.accepted: dict[fx.Node, UnitPlan] = {}
+        self.accepted: dict[fx.Node, RecognizedUnit] = {}
         self.rejected: dict[fx.Node, str] = {}
 
-    def plan(self) -> tuple[list[UnitPlan], list[RejectedSum]]:
+    def plan(self) -> tuple[list[RecognizedUnit], list[RejectedSum]]:
         inner: set[fx.Node] = set()
         for node in reversed(self.graph.nodes):  # outer sums first: they swallow the inner ones
             if _is_candidate(node) and node not in inner:
@@ -100,7 +100,7 @@ class _Planner:
                 if part not in self.accepted and part not in self.rejected and _is_candidate(part):
                     self._judge(part)
 
-    def _examine(self, node: fx.Node) -> UnitPlan:
+    def _examine(self, node: fx.Node) -> RecognizedUnit:
         terms = terms_of(node, self.flow).terms
         start = self.flow.common([self.nodes[term.node] for term in terms])
         regions = {term: self.flow.between(start, self.nodes[term.node]) for term in terms}
@@ -113,7 +113,7 @@ class _Planner:
         way = [part for part in regions[shortcut] if not kinds.is_identity(part)]
         self._check(everything, way, branches, regions[shortcut])
         name = owner_name([node]) or owner_name(everything) or "network"
-        return UnitPlan(
+        return RecognizedUnit(
             name,
             start.name,
             shortcut,
@@ -170,7 +170,7 @@ class _Planner:
             part = after[0]
         return next(user.name for user in after if user in joined) if after else activations[0].name
 
-    def _activations_settled(self) -> list[UnitPlan]:
+    def _activations_settled(self) -> list[RecognizedUnit]:
         """Drop the activations of a pre-activation network.
 
         There the next shortcut reads the raw sum, and the activation after it belongs to the next branch.
@@ -219,7 +219,7 @@ def _spelled(node: fx.Node) -> str:
     return str(getattr(node.target, "__name__", node.target))
 
 
-def _uniquely_named(plans: list[UnitPlan]) -> list[UnitPlan]:
+def _uniquely_named(plans: list[RecognizedUnit]) -> list[RecognizedUnit]:
     seen: Counter[str] = Counter()
     named = []
     for plan in plans:
