@@ -1,18 +1,10 @@
 """How far an approximate preimage is from a true one: a computable bound.
 
-<<<<<<< HEAD
-Either Lip(F) ≤ L < 1, and the error is at most ‖g(x) − y‖ / (1 − L). Or J₀ = J(x) is regular, and the simplified Newton
-map T(v) = v − J₀⁻¹(g(v) − y) contracts by q on the ball of radius R around x, where q bounds ‖J₀⁻¹(J(v) − J₀)‖; with
-η = ‖J₀⁻¹(g(x) − y)‖ and η ≤ (1 − q) R there is exactly one preimage in the ball, and it is at most η / (1 − q) away
-(Ortega & Rheinboldt, Iterative Solution of Nonlinear Equations, 1970, section 12.6). A branch that is piecewise linear
-has q = 0 if no kink lies in the ball.
-
-See docs/mathematics.md, "The inverse, and how far it is from the true one".
-=======
 Either Lip(F) ≤ L < 1, and the error is at most ‖g(x) − y‖ / (1 − L). Or the Jacobian at x is regular and changes little
 nearby: then `enclosure` finds a ball with exactly one preimage in it. Both take ‖g(x) − y‖ with the rounding of every
 operation of the branch.
->>>>>>> main
+
+See docs/mathematics.md, "The inverse, and how far it is from the true one".
 """
 
 from __future__ import annotations

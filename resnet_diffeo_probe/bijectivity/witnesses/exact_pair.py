@@ -1,8 +1,8 @@
 """Is a pair whose images agree up to rounding near one whose images are equal? By an enclosure at one of its points.
 
 With y the exact image of x₂, a ball of radius r around x₁ that holds x₁* with g(x₁*) = y, and r at most half of
-‖x₁ − x₂‖: x₁* and x₂ are different and have one image. After a ReLU coordinates that are certainly negative at both
-points are zero whatever they are, and their defects do not count: y takes them from x₁.
+‖x₁ − x₂‖: x₁* and x₂ are different and have one image. Where the activation after the addition is constant, as a ReLU
+is below zero, coordinates that certainly lie there at both points do not count: y takes them from x₁.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from resnet_diffeo_probe.activations import Activation
 from resnet_diffeo_probe.bijectivity.branch import norm
 from resnet_diffeo_probe.bijectivity.certificates.branch_bounds import BranchBounds, branch_bounds
 from resnet_diffeo_probe.bijectivity.certificates.enclosure import Enclosure, enclose
@@ -21,9 +22,6 @@ from resnet_diffeo_probe.jacobian import UnitJacobian
 
 __all__ = ["enclosed_pair"]
 
-# Activations after the addition that give every negative number the same value.
-_FLAT_BELOW_ZERO = frozenset({"relu", "relu6"})
-
 
 def enclosed_pair(
     jacobian: UnitJacobian,
@@ -31,7 +29,7 @@ def enclosed_pair(
     x1: Tensor,
     x2: Tensor,
     *,
-    activation: str | None = None,
+    activation: Activation | None = None,
     bounds: BranchBounds | None = None,
 ) -> Enclosure | None:
     """Enclose a pair with exactly one image, moving one of the two points.
@@ -41,7 +39,7 @@ def enclosed_pair(
         which: the sum map, or the unit with the activation after its addition.
         x1: (1, *shape) float64.
         x2: (1, *shape) float64.
-        activation: after the addition.
+        activation: what is known of the one after the addition.
         bounds: of the branch, made here if None.
 
     Returns:
@@ -59,9 +57,11 @@ def enclosed_pair(
         images.append(lin.x + lin.branch_output)
         errors.append(sum_error(lin, forward))
     free = torch.ones_like(images[0], dtype=torch.bool)
-    if which == "unit" and activation in _FLAT_BELOW_ZERO:
-        certain = [y.double() + error < 0 for y, error in zip(images, errors, strict=True)]
-        free = ~(certain[0] & certain[1])
+    for flat in (activation.constants or ()) if which == "unit" and activation is not None else ():
+        inside = [
+            (y - error > flat.low) & (y + error < flat.high) for y, error in zip(images, errors, strict=True)
+        ]
+        free &= ~(inside[0] & inside[1])
     gap = norm((images[0] - images[1])[free])
     rounding = sum(size(error[free.to(error.device)]) for error in errors)
     found: list[Enclosure] = []

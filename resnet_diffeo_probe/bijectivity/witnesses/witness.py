@@ -19,6 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from resnet_diffeo_probe.activations import as_record
 from resnet_diffeo_probe.bijectivity.branch import norm
 from resnet_diffeo_probe.bijectivity.certificates.branch_bounds import BranchBounds
 from resnet_diffeo_probe.bijectivity.certificates.enclosure import Enclosure
@@ -218,7 +219,8 @@ def established(
     """
     if not witness.agrees or witness.enclosure is not None:
         return witness
-    activation = getattr(unit, "activation", None)
+    # a unit of the network knows its activation with its arguments; a bare name stands for torch's defaults
+    activation = as_record(getattr(unit, "activation_record", getattr(unit, "activation", None)))
     return replace(
         witness,
         enclosure=enclosed_pair(
