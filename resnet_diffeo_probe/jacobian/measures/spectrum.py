@@ -175,7 +175,10 @@ def leftmost_real_eigenvalues(
     if order == 0:
         return _from_real(np.zeros(0), complete_below=math.inf, exact=True, seed=seed, dtype=_dtype(lin))
     apply = _reduced_product(lin) if lin.rank == 0 else _branch_product(lin)
-    return leftmost_by_products(apply, order, counts=counts, seed=seed, dtype=_dtype(lin))
+    resolution = 0.0 if lin.rank == 0 else 2.0**10 * torch.finfo(lin.x.dtype).eps
+    return leftmost_by_products(
+        apply, order, counts=counts, seed=seed, dtype=_dtype(lin), resolution=resolution
+    )
 
 
 def leftmost_by_products(
@@ -185,6 +188,7 @@ def leftmost_by_products(
     counts: bool = True,
     seed: int = 0,
     dtype: str = "float64",
+    resolution: float = 2.0**-42,
 ) -> LeftmostEigenvalues:
     """Find the same of any matrix, by its products with vectors.
 
@@ -194,6 +198,8 @@ def leftmost_by_products(
         counts: as above.
         seed: of the start vector.
         dtype: in which the products are computed.
+        resolution: products smaller than this, relative to the vector, may come out as zero; as it is, those that are
+            the difference of J v and v in float64.
     """
     if order <= _DENSE_EIGEN:
         matrix = np.column_stack([apply(column) for column in np.eye(order)])
@@ -203,10 +209,10 @@ def leftmost_by_products(
         )
     operator = sparse.LinearOperator((order, order), matvec=apply, dtype=np.float64)
     start = np.random.default_rng(seed).standard_normal(order)
-    image = apply(start)
-    if not image.any():
-        # a matrix that takes a random vector to exactly zero has every row zero, or below the smallest number
-        return _from_real(np.zeros(0), complete_below=math.inf, exact=False, seed=seed, dtype=dtype)
+    if not apply(start).any():
+        # where a random vector comes out as exactly zero, so does every one
+        below = -order * resolution
+        return _from_real(np.zeros(0), complete_below=below, exact=False, seed=seed, dtype=dtype)
     found = None
     for k in (k for k in _ATTEMPTS if k < order - 1):
         try:
