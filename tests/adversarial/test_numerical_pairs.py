@@ -17,7 +17,8 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from resnet_diffeo_probe.bijectivity import State, prove, unit_verdicts
-from resnet_diffeo_probe.bijectivity.continuity import Continuity
+from resnet_diffeo_probe.bijectivity.continuity import continuity_of
+from resnet_diffeo_probe.bijectivity.premises import Premises
 from resnet_diffeo_probe.bijectivity.witnesses.witness import Witness, check
 from resnet_diffeo_probe.finding import Finding
 from resnet_diffeo_probe.jacobian import UnitJacobian, determinant
@@ -144,7 +145,7 @@ def proven(unit: Any, inputs: Tensor) -> State:
         not_run=None,
         rows=rows,
         nonnegative={},
-        continuity=Continuity(("add", "relu")),
+        premises=Premises(continuity_of(unit.branch)),
         witnesses=proofs.witnesses,
         certificate=proofs.certificate,
     )

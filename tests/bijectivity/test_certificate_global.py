@@ -131,7 +131,7 @@ ACTIVATIONS: list[tuple[Any, tuple[Any, ...]]] = [
     (F.mish, ()),
     (torch.tanh, ()),
     (torch.sigmoid, ()),
-    (F.softplus, ()),
+    (F.softplus, (1.0, 40.0)),
     (F.softsign, ()),
     (torch.erf, ()),
     (torch.sin, ()),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import random
 from collections.abc import Iterator
@@ -75,14 +76,19 @@ def rename(tree: Any, chance: random.Random) -> Any:
     texts = sorted(set(_texts(tree)))
     old, new = chance.choice(texts), chance.choice(EVIL_TEXTS)
 
-    def renamed(node: Any) -> Any:
-        if isinstance(node, dict):
-            return {key: renamed(child) for key, child in node.items()}
-        if isinstance(node, list):
-            return [renamed(child) for child in node]
-        return new if isinstance(node, str) and node == old else node
-
-    return renamed(tree)
+    # damage may have nested it deeper than Python calls itself: no recursion
+    held = [copy.copy(tree)]
+    waiting = [held]
+    while waiting:
+        owner = waiting.pop()
+        for key in list(_keys(owner)):
+            child = owner[key]
+            if isinstance(child, dict | list):
+                owner[key] = copy.copy(child)
+                waiting.append(owner[key])
+            elif isinstance(child, str) and child == old:
+                owner[key] = new
+    return held[0]
 
 
 def _texts(node: Any) -> Iterator[str]:

@@ -126,7 +126,9 @@ def test_an_estimate_that_would_take_too_long_is_not_made(
 ])  # fmt: skip
 def test_steps_are_given_up_before_probes(bytes_: float, flops: float, probes: int, steps: int) -> None:
     J = linear_map(1000)
-    assert work.affordable_effort(J, 1e6, max_bytes=bytes_, max_flops=flops) == work.Effort(probes, steps)
+    assert work.affordable_effort(J, 1e6, max_bytes=bytes_, max_flops=flops) == work.EstimateWork(
+        probes, steps
+    )
 
 
 def test_products_stop_when_enough_was_done() -> None:
