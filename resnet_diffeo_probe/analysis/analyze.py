@@ -170,6 +170,7 @@ def _verdicts(context: Context) -> tuple[Verdict, ...]:
                 continuity_of(unit_plan.unit.branch),
                 unproven(unit_plan, measured.rows[name]),
                 measured.digests,
+                affine=unit_plan.jacobian is not None and unit_plan.jacobian.is_affine,
             ),
         )
     return (*verdicts, *network_verdicts(verdicts))

@@ -22,8 +22,10 @@ class Premises:
             coordinates prove nothing, pairs of points still do.
         unproven: why what was measured is not one map of the user's, so that nothing proves anything of it; else None.
         digests: input name -> fingerprint, equal for equal inputs: copies of one are one draw. Empty: all differ.
+        affine: whether the branch is linear but for a constant, so that J is the same everywhere.
     """
 
     continuity: Continuity
     unproven: str | None = None
     digests: Mapping[str, str] = field(default_factory=dict)
+    affine: bool = False

@@ -91,7 +91,7 @@ def _without_proof(verdict: Verdict, reason: str) -> Verdict:
     return replace(verdict, state=State.UNDETERMINED, sentence=sentence, domain=None, evidence=None)
 
 
-def _judge_sum(
+def _judge_sum(  # noqa: PLR0911 - a verdict a case
     unit: str,
     not_run: str | None,
     rows: Mapping[str, Mapping[str, Finding]],
@@ -122,6 +122,8 @@ def _judge_sum(
     if not certain and len(others) == len(signs):
         sentence = f"No sign could be decided: {others[0]}."
         return Verdict(unit, "sum", State.UNDETERMINED, sentence, counts=counts)
+    if counts["zero"] and premises.affine and premises.unproven is None:
+        return _singular_everywhere(unit, rows, kinds, counts)
     if not certain:
         sentence = (
             f"No sign could be decided: the Jacobian is proven to be singular at {counted(counts['zero'])}; it "
@@ -159,6 +161,31 @@ def _judge_sum(
         arithmetic=_arithmetic(rows),
         counts=counts,
         violating_share_upper_95=bound,
+    )
+
+
+def _singular_everywhere(
+    unit: str, rows: Mapping[str, Mapping[str, Finding]], kinds: Mapping[str, str], counts: dict[str, int]
+) -> Verdict:
+    """Judge an affine map whose one Jacobian is singular."""
+    shown = min(name for name, kind in kinds.items() if kind == "zero")
+    return Verdict(
+        unit,
+        "sum",
+        State.NOT_INJECTIVE_PROVEN,
+        "The map is affine and its Jacobian, the same everywhere, is proven to be singular: any two points that differ "
+        "by a vector of its kernel have one image.",
+        domain="all of Rⁿ",
+        arithmetic=f"exact: {rows[shown]['sign'].reason}",
+        counts=counts,
+        evidence={
+            "proof": "an affine map with a singular matrix",
+            "inputs": [shown],
+            "premises": [
+                "no operation of the branch bends: it is linear but for a constant",
+                "det J = 0 is proven without rounding",
+            ],
+        },
     )
 
 

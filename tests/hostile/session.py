@@ -172,7 +172,11 @@ def nonsense(content: bytes, chance: random.Random) -> bytes:
     """Return a stored analysis changed wherever the schema lets it pass: valid, and without any sense."""
     tree = json.loads(content)
     for _ in range(chance.choice((1, 10, 40))):
-        changed = rename(tree, chance) if chance.random() < 0.3 else change_node(json.loads(json.dumps(tree)), chance)
+        changed = (
+            rename(tree, chance)
+            if chance.random() < 0.3
+            else change_node(json.loads(json.dumps(tree)), chance)
+        )
         with contextlib.suppress(DiffeoProbeError):
             validate(changed)
             tree = changed

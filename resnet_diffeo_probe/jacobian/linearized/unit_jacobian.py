@@ -115,6 +115,11 @@ class UnitJacobian:
                 self.table(cut)
 
     @property
+    def is_affine(self) -> bool:
+        """Whether the branch was taken apart and has no non-linear step: J is the same at all inputs."""
+        return self.not_read is None and not self.chain.activations
+
+    @property
     def cuts(self) -> tuple[int, ...]:
         """Where the cycle can be cut: 0 is the unit's input, j the j-th stage, if its local derivative is diagonal."""
         stages = enumerate(self.chain.activations, 1)
