@@ -13,7 +13,7 @@ no operation behind; that the network takes one path at every input is checked e
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -70,10 +70,8 @@ def continuity_of(*maps: fx.GraphModule | None) -> Continuity:
         if graph is None:
             continue
         walk = _Walk(graph)
-        for node in graph.graph.nodes:
-            if node.op != "call_function" or not walk.depends(node):
-                continue
-            names.add(spelling(node.target))
+        for node, name in walk.operations():
+            names.add(name)
             if (reason := walk.doubt(node)) is not None:
                 return Continuity(tuple(sorted(names)), reason)
     return Continuity(tuple(sorted(names)))
@@ -85,11 +83,8 @@ def bending_operations(branch: fx.GraphModule) -> tuple[str, ...]:
     Args:
         branch: a flat functional graph of one placeholder.
     """
-    walk, found = _Walk(branch), set()
-    for node in branch.graph.nodes:
-        if node.op != "call_function" or not walk.depends(node):
-            continue
-        name = spelling(node.target)
+    found = set()
+    for node, name in _Walk(branch).operations():
         known = family(name)
         record = None if known is None else bound(name, node.args[1:], node.kwargs)
         smooth = record.kinks == () if record is not None else name in SMOOTH or name in REGULARISED
@@ -105,6 +100,12 @@ class _Walk:
         self._module = module
         self._depends: dict[fx.Node, bool] = {}
         self._positive: dict[fx.Node, float | None] = {}
+
+    def operations(self) -> Iterator[tuple[fx.Node, str]]:
+        """Yield the operations that depend on the input, each with its bare name, in order."""
+        for node in self._module.graph.nodes:
+            if node.op == "call_function" and self.depends(node):
+                yield node, spelling(node.target)
 
     def depends(self, node: fx.Node) -> bool:
         """Return whether a node's value depends on the values of the input."""
@@ -139,15 +140,13 @@ class _Walk:
         special: Callable[[fx.Node], str | None] | None = getattr(self, f"_doubt_{name}", None)
         if special is not None:
             return special(node)
-        if name == "getitem":
-            return self._doubt_index(node)
         if name in CONTINUOUS:
             others = [a for a in node.all_input_nodes if self.depends(a)]
             integers = any(not _is_floating(a) for a in others)
             return f"{name} of integers computed from the input" if integers else None
         return f"{name} is not on the list of continuous operations"
 
-    def _doubt_index(self, node: fx.Node) -> str | None:
+    def _doubt_getitem(self, node: fx.Node) -> str | None:
         whole, index = node.args
         if isinstance(whole, fx.Node) and whole.meta.get("shape") is None:
             # one result of several
@@ -243,7 +242,7 @@ class _Walk:
         if name in POSITIVE:
             # above zero at every point is what continuity needs, though not by a fixed amount
             return 5e-324
-        if name in NONNEGATIVE or name == "var":
+        if name in NONNEGATIVE:
             return 0.0
         args = node.args
         if (
@@ -278,12 +277,12 @@ class _Walk:
             low = self._low(args[0])
             return low if low is None or name != "sum" else (0.0 if low >= 0 else None)
         if name in ("clamp", "clamp_min", "clip"):
-            bound = args[1] if len(args) > 1 else node.kwargs.get("min")
+            least = args[1] if len(args) > 1 else node.kwargs.get("min")
             high = args[2] if len(args) > 2 else node.kwargs.get("max")
-            if isinstance(bound, (int, float)) and (
-                high is None or (isinstance(high, (int, float)) and high >= bound)
+            if isinstance(least, (int, float)) and (
+                high is None or (isinstance(high, (int, float)) and high >= least)
             ):
-                return float(bound)
+                return float(least)
         return None
 
 

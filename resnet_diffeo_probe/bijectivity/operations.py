@@ -62,6 +62,6 @@ CONSTANT = frozenset(
     }
 )
 NONNEGATIVE = frozenset(
-    ("relu", "relu6", "abs", "square", "norm", "vector_norm", "linalg_vector_norm", "sqrt", "hypot")
+    ("relu", "relu6", "abs", "square", "norm", "vector_norm", "linalg_vector_norm", "sqrt", "hypot", "var")
 )
 POSITIVE = frozenset(["sigmoid", "exp", "softplus", "softmax", "cosh"])
